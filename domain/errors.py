@@ -1,0 +1,171 @@
+"""Every error that a user can cause or meet.
+
+::
+
+    StackledgerError
+    ├── UsageError            what was typed can be refused before anything is read
+    ├── InvalidName           a name breaks the rules for names
+    ├── InvalidValue          a value is of the wrong kind, shape or size
+    │   ├── InvalidConfiguration   a flavor refuses a component's configuration
+    │   └── LiteralSecret          a secret was given where only a reference may stand
+    ├── NotFound (KeyError)   nothing of that name or id
+    ├── Ambiguous             a prefix that fits several
+    ├── AlreadyExists         the name is taken
+    ├── Refused               a rule of the registry forbids the change
+    │   ├── InUse                  something else still needs it
+    │   ├── BuiltIn                the default stack and its components stay as they are
+    │   └── PairingConflict        a store is already paired with another
+    ├── ChangedMeanwhile      somebody else changed it first; nothing was changed
+    ├── LogError              the event log
+    │   ├── LogBusy                others kept writing; nothing was changed
+    │   ├── LogDamaged             what is stored cannot be read
+    │   └── LogTooNew              written by a newer program
+    ├── SecretError           secret values cannot be read or kept
+    ├── ArtifactError         the artifact store
+    │   ├── ArtifactMissing        no object under that digest
+    │   ├── ArtifactDamaged        the bytes do not have the digest that the log knows
+    │   └── MaterializerError      a value cannot be written or read as asked
+    ├── PipelineError         a pipeline is put together wrongly
+    ├── RunFailed             a run ended, and not well
+    └── FlavorError           a flavor, or a library that it needs, cannot be loaded
+
+A message says what happened, why, and what to do next. Only this base is caught, in one place in the
+command line; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def near_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
+    """Return the known names that somebody who typed `name` may have meant, best first."""
+    by_fold = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_fold, n=most, cutoff=0.6)
+    return tuple(by_fold[match] for match in close)
+
+
+class StackledgerError(Exception):
+    """Something that a user can cause or mend.
+
+    `message` says what happened and why, `hint` what to do next, `near` which names may have been meant.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", near: Iterable[str] = ()) -> None:
+        self.message = message
+        self.hint = hint
+        self.near = tuple(near)
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        """Join what happened, the near names and the way out into one message."""
+        parts = [self.message]
+        if self.near:
+            parts.append(f"Did you mean {' or '.join(repr(name) for name in self.near)}?")
+        if self.hint:
+            parts.append(self.hint)
+        return " ".join(parts)
+
+
+class UsageError(StackledgerError):
+    """What was typed can be refused before anything is read."""
+
+
+class InvalidName(StackledgerError):
+    """A name breaks the rules for names."""
+
+
+class InvalidValue(StackledgerError):
+    """A value is of the wrong kind, shape or size."""
+
+
+class InvalidConfiguration(InvalidValue):
+    """A flavor refuses a component's configuration."""
+
+
+class LiteralSecret(InvalidValue):
+    """A secret was given where only a reference may stand."""
+
+
+class NotFound(StackledgerError, KeyError):
+    """Nothing of that name or id."""
+
+    # KeyError's own text is the repr of its argument.
+    __str__ = StackledgerError.__str__
+
+
+class Ambiguous(StackledgerError):
+    """A prefix that fits several."""
+
+
+class AlreadyExists(StackledgerError):
+    """The name is taken."""
+
+
+class Refused(StackledgerError):
+    """A rule of the registry forbids the change."""
+
+
+class InUse(Refused):
+    """Something else still needs it."""
+
+
+class BuiltIn(Refused):
+    """The default stack and its components stay as they are."""
+
+
+class PairingConflict(Refused):
+    """A store is already paired with another."""
+
+
+class ChangedMeanwhile(StackledgerError):
+    """Somebody else changed it first; nothing was changed."""
+
+
+class LogError(StackledgerError):
+    """The event log cannot do what was asked."""
+
+
+class LogBusy(LogError):
+    """Others kept writing; nothing was changed."""
+
+
+class LogDamaged(LogError):
+    """What is stored cannot be read."""
+
+
+class LogTooNew(LogError):
+    """Written by a newer program than this one."""
+
+
+class SecretError(StackledgerError):
+    """Secret values cannot be read or kept."""
+
+
+class ArtifactError(StackledgerError):
+    """The artifact store cannot do what was asked."""
+
+
+class ArtifactMissing(ArtifactError):
+    """No object under that digest."""
+
+
+class ArtifactDamaged(ArtifactError):
+    """The bytes do not have the digest that the log knows."""
+
+
+class MaterializerError(ArtifactError):
+    """A value cannot be written or read as asked."""
+
+
+class PipelineError(StackledgerError):
+    """A pipeline is put together wrongly."""
+
+
+class RunFailed(StackledgerError):
+    """A run ended, and not well."""
+
+
+class FlavorError(StackledgerError):
+    """A flavor, or a library that it needs, cannot be loaded."""

@@ -1,0 +1,38 @@
+"""Events about the log itself and about the subjects that act in it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from stackledger.domain.event import Event
+
+
+class LogCreated(Event):
+    """The first event of every log."""
+
+    TYPE: ClassVar[str] = "log.created/1"
+
+    log_id: str
+
+    def tags(self) -> tuple[str, ...]:
+        """Find it by the log's id."""
+        return (f"log:{self.log_id}",)
+
+
+class SubjectEnrolled(Event):
+    """A user or a host got a random id. The name is kept outside the log, in the directory.
+
+    `commitment` is HMAC-SHA256 in hexadecimal of the kind, a NUL and the name in UTF-8, keyed with a random
+    salt of 32 bytes that stands in the directory: while the row is there the mapping can be proven, without
+    it nothing can be learned.
+    """
+
+    TYPE: ClassVar[str] = "subject.enrolled/1"
+
+    subject_id: str
+    kind: Literal["user", "host"]
+    commitment: str
+
+    def tags(self) -> tuple[str, ...]:
+        """Find it by the subject's id."""
+        return (f"subject:{self.subject_id}",)
