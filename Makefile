@@ -1,0 +1,72 @@
+# Needs Python 3.11 or newer, make, and git only to have cloned this. Paths are relative: the clone may stand anywhere.
+
+# The first Python that is new enough; `make setup PYTHON=/path/to/python` names another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+READY := .venv/.ready
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+ARGS ?=
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench soak format lock build clean
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(READY) ## Make the private environment .venv from the lock (the other targets do it when needed)
+
+# The stamp is written last: what was interrupted is done again.
+$(READY): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Stackledger needs Python 3.11 or newer, and none was found." \
+		"Install one (Debian, Ubuntu: apt install python3 python3-venv)," \
+		"or name it: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is too old or does not start: Stackledger needs Python 3.11 or newer." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+		"Install the module venv (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Setting up .venv with $$("$(PYTHON)" --version); the first time takes a minute ..." >&2
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, as-of
+	@$(RUN) deploy/demo.py
+
+test: $(READY) ## Run the tests (ARGS="-k name" and the like are passed on)
+	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+
+check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(RUN) -m pytest -q tests/unit/house
+
+bench: $(READY) ## Measure each figure beside its floor (ONLY="commands append" picks some)
+	@# Without bytecode every start would compile again, and the figures would be about that.
+	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m bench $(ONLY)
+
+soak: $(READY) ## Run the property and fault tests for as long as it is worth
+	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup --timeout=7200 $(ARGS)
+
+format: $(READY) ## Format the code and mend what ruff can
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+lock: $(READY) ## Resolve requirements/dev.txt anew (ARGS=--upgrade takes newer versions)
+	@$(PIP) install uv
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--extra starter --group dev --output-file requirements/dev.txt $(ARGS) pyproject.toml
+
+build: $(READY) ## Build the sdist, and from it the wheel, into dist/
+	@rm -rf build dist
+	@$(RUN) -m build --no-isolation
+
+clean: ## Remove what was built, measured and cached (not .venv)
+	@rm -rf build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
