@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A blob repeats a failure anywhere. No deadline: how long an example takes says nothing on a busy machine.
+settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile(
+    "soak", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("soak" if os.environ.get("SOAK") else "quick")
+
+# What a person's own settings would change about a test.
+_FOREIGN = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+
+
+def _separate(home: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("STACKLEDGER_")]:
+        patch.delenv(name)
+    for name in _FOREIGN:
+        patch.delenv(name, raising=False)
+    home.mkdir(parents=True, exist_ok=True)
+    patch.setenv("HOME", str(home))
+    patch.setenv("STACKLEDGER_HOME", str(home / "stackledger"))
+    # Nobody's own keyring is asked for anything.
+    patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test, also one that asks for nothing, away from the home of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        _separate(tmp_path_factory.mktemp("nobody"), patch)
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh STACKLEDGER_HOME, not yet made, and a fresh working directory outside any repository."""
+    _separate(tmp_path / "home", monkeypatch)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return tmp_path / "home" / "stackledger"
