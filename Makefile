@@ -29,7 +29,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
 		"Install the module venv (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	@echo "Setting up .venv with $$("$(PYTHON)" --version); the first time takes a minute ..." >&2
-	@"$(PYTHON)" -m venv --clear .venv
+	@"$(PYTHON)" -m venv .venv
 	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
 	@touch $(READY)
