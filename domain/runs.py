@@ -1,0 +1,338 @@
+"""What may happen in a run: the rules of every orchestrator.
+
+Orchestrators differ in how they dispatch attempts, not in what a run is. Whatever follows from an outcome is
+decided together with it: dependents that cannot run any more are skipped, attempts that are ready start as far
+as there are slots, and the run ends when no step is open. So a run is always settled, whoever looks, and a
+process that died between two appends leaves nothing half said. The states are drawn in
+`domain/run_state.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from pydantic import JsonValue
+
+from stackledger.domain.decider import Decider
+from stackledger.domain.errors import AlreadyExists, NotFound, PipelineError, Refused, near_names
+from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.events.runs import (
+    Code,
+    OutputOfStep,
+    PinnedStack,
+    PlannedStep,
+    Produced,
+    Retry,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    run_name_tag,
+    run_tag,
+)
+from stackledger.domain.names import title
+from stackledger.domain.run_state import (
+    LOST,
+    OPEN,
+    Attempt,
+    Run,
+    RunEvent,
+    RunStatus,
+    StepState,
+    StepStatus,
+    evolve,
+    evolved,
+    produced,
+    ready,
+    running,
+)
+
+MAX_MESSAGE = 2_000
+MAX_DELAY = 24 * 3600.0
+"""Seconds between two attempts at most, however the back-off grows."""
+MAX_RETRIES = 100
+MAX_BACKOFF = 100.0
+
+
+# Commands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Begin a run of a pipeline. `steps` stand in an order in which they can be executed one by one."""
+
+    run_id: str
+    name: str
+    pipeline: str
+    stack: PinnedStack
+    code: Code
+    parameters: dict[str, JsonValue]
+    steps: tuple[PlannedStep, ...]
+    environment: dict[str, str]
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishStep:
+    """An attempt succeeded, and all its outputs are in the artifact store."""
+
+    step: str
+    attempt: int
+    outputs: tuple[Produced, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailStep:
+    """An attempt failed. `error` is the kind of failure; a message over 2,000 characters is cut."""
+
+    step: str
+    attempt: int
+    error: str
+    message: str
+
+
+Outcome = FinishStep | FailStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """Record outcomes, and start what is ready then, in one append.
+
+    At most `slots` attempts are running afterwards, unless more were running before. `now` is in microseconds
+    since 1970 UTC.
+    """
+
+    run_id: str
+    now: int
+    outcomes: tuple[Outcome, ...] = ()
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """End a run that nobody drives any more. A run that has ended stays as it ended."""
+
+    run_id: str
+    because: Literal["process died", "interrupted"]
+
+
+# Decide
+
+
+def _decide_start(command: StartRun, names: Mapping[str, str]) -> Sequence[Event]:
+    name = title(command.name, "run")
+    if command.run_id in names:
+        raise AlreadyExists(f"A run with the id {command.run_id} has started already.")
+    if names:
+        raise AlreadyExists(
+            f"A run named {name!r} is there already ({', '.join(names)}).",
+            hint="Give the run another name, or none to have one made.",
+        )
+    title(command.pipeline, "pipeline")
+    _check_plan(command.steps)
+    return (
+        RunStarted(
+            run_id=command.run_id,
+            name=name,
+            pipeline=command.pipeline,
+            stack=command.stack,
+            code=command.code,
+            parameters=command.parameters,
+            steps=command.steps,
+            environment=command.environment,
+            retry_of=command.retry_of,
+        ),
+    )
+
+
+def _check_plan(steps: Sequence[PlannedStep]) -> None:
+    """Refuse a plan that could not be executed in its order."""
+    if not steps:
+        raise PipelineError("The pipeline has no steps.", hint="Call at least one step inside the pipeline's function.")
+    outputs: dict[str, tuple[str, ...]] = {}
+    for step in steps:
+        title(step.name, "step")
+        if step.name in outputs:
+            raise PipelineError(f"Two steps are named {step.name!r}.", hint="Give one of them another id.")
+        for parent in step.upstream:
+            if parent not in outputs:
+                raise PipelineError(f"The step {step.name!r} needs {parent!r}, which does not stand before it.")
+        for argument, source in step.inputs.items():
+            if isinstance(source, OutputOfStep) and (
+                source.step not in step.upstream or source.output not in outputs[source.step]
+            ):
+                raise PipelineError(
+                    f"The argument {argument!r} of the step {step.name!r} reads the output {source.output!r} of"
+                    f" {source.step!r}, which is no output of a step before it."
+                )
+        _check_retry(step.name, step.retry)
+        outputs[step.name] = step.outputs
+
+
+def _check_retry(step: str, retry: Retry) -> None:
+    bounds = ((0, retry.max_retries, MAX_RETRIES), (0, retry.delay, MAX_DELAY), (1, retry.backoff, MAX_BACKOFF))
+    if not all(least <= value <= most for least, value, most in bounds):  # NaN is not within either
+        raise PipelineError(
+            f"The step {step!r} cannot be retried {retry.max_retries} times after {retry.delay} s with a back-off of"
+            f" {retry.backoff}.",
+            hint=(
+                f"Retries go from 0 to {MAX_RETRIES}, the delay from 0 to {MAX_DELAY:,.0f} seconds,"
+                f" the back-off from 1 to {MAX_BACKOFF:.0f}."
+            ),
+        )
+
+
+def _decide(command: Advance | EndRun, run: Run | None) -> Sequence[Event]:
+    if run is None:
+        raise NotFound(f"There is no run with the id {command.run_id}.")
+    match command:
+        case Advance():
+            return _advance(command, run)
+        case EndRun():
+            return _end(command, run)
+        case _:
+            assert_never(command)
+
+
+def _advance(command: Advance, run: Run) -> Sequence[Event]:
+    if run.status is not RunStatus.RUNNING:
+        raise Refused(f"The run {run.name!r} has {run.status}: nothing more can happen in it.")
+    events: list[RunEvent] = []
+    for outcome in command.outcomes:
+        events.append(_outcome(outcome, run, command.now))
+        run = evolved(run, events[-1])
+    for event in _what_follows(run):
+        events.append(event)
+        run = evolved(run, event)
+    free = max(0, command.slots - len(running(run)))
+    events.extend(_started(run, attempt) for attempt in ready(run, command.now)[:free])
+    return events
+
+
+def _outcome(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
+    step = run.steps.get(outcome.step)
+    if step is None:
+        raise NotFound(f"The run {run.name!r} has no step {outcome.step!r}.", near=near_names(outcome.step, run.steps))
+    if step.status is not StepStatus.RUNNING or step.attempt != outcome.attempt:
+        raise Refused(
+            f"Attempt {outcome.attempt} at the step {outcome.step!r} of the run {run.name!r} is not running: the step"
+            f" is {step.status} after attempt {step.attempt}. The outcome has no effect."
+        )
+    match outcome:
+        case FinishStep():
+            if sorted(output.output for output in outcome.outputs) != sorted(step.plan.outputs):
+                raise Refused(
+                    f"The step {outcome.step!r} has the outputs {', '.join(step.plan.outputs) or 'none'}, not"
+                    f" {', '.join(output.output for output in outcome.outputs) or 'none'}."
+                )
+            return StepSucceeded(run_id=run.id, step=outcome.step, attempt=outcome.attempt, outputs=outcome.outputs)
+        case FailStep():
+            return StepFailed(
+                run_id=run.id,
+                step=outcome.step,
+                attempt=outcome.attempt,
+                error=outcome.error,
+                message=outcome.message[:MAX_MESSAGE],
+                retry_at=_retry_at(step, now),
+            )
+        case _:
+            assert_never(outcome)
+
+
+def _retry_at(step: StepState, now: int) -> int | None:
+    retry = step.plan.retry
+    if step.attempt > retry.max_retries:
+        return None
+    seconds = min(retry.delay * retry.backoff ** (step.attempt - 1), MAX_DELAY)
+    return now + math.ceil(seconds * 1_000_000)
+
+
+def _what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
+    """Return the events that the state alone brings about: nobody has to ask for them."""
+    events: list[StepSkipped | RunSucceeded | RunFailed] = []
+    lost = {name for name, step in run.steps.items() if step.status in LOST}
+    for name, step in run.steps.items():
+        because = tuple(parent for parent in step.plan.upstream if parent in lost)
+        if step.status is StepStatus.WAITING and because:
+            lost.add(name)
+            events.append(StepSkipped(run_id=run.id, step=name, because=because))
+    if not any(step.status in OPEN and name not in lost for name, step in run.steps.items()):
+        failed = tuple(name for name, step in run.steps.items() if step.status is StepStatus.FAILED)
+        if failed:
+            events.append(RunFailed(run_id=run.id, because="steps failed", steps=failed))
+        else:
+            events.append(RunSucceeded(run_id=run.id))
+    return events
+
+
+def _started(run: Run, attempt: Attempt) -> StepStarted:
+    plan = run.steps[attempt.step].plan
+    return StepStarted(
+        run_id=run.id,
+        step=attempt.step,
+        attempt=attempt.number,
+        inputs={
+            argument: produced(run, source).digest if isinstance(source, OutputOfStep) else source.digest
+            for argument, source in plan.inputs.items()
+        },
+    )
+
+
+_ENDED_ATTEMPT: dict[Literal["process died", "interrupted"], tuple[str, str]] = {
+    "process died": ("ProcessDied", "The process that executed this step ended without saying how the step went."),
+    "interrupted": ("Interrupted", "The run was interrupted while this step was executed."),
+}
+
+
+def _end(command: EndRun, run: Run) -> Sequence[Event]:
+    if run.status is not RunStatus.RUNNING:
+        return ()
+    error, message = _ENDED_ATTEMPT[command.because]
+    attempts = [
+        StepFailed(
+            run_id=run.id, step=attempt.step, attempt=attempt.number, error=error, message=message, retry_at=None
+        )
+        for attempt in running(run)
+    ]
+    return (*attempts, RunFailed(run_id=run.id, because=command.because, steps=()))
+
+
+def _evolve_names(names: Mapping[str, str], event: Event) -> Mapping[str, str]:
+    return {**names, event.run_id: event.name} if isinstance(event, RunStarted) else names
+
+
+# Deciders
+
+
+def _boundary_start(command: StartRun) -> Boundary:
+    return (item(run_tag(command.run_id), RunStarted), item(run_name_tag(command.name), RunStarted))
+
+
+def _boundary(command: Advance | EndRun) -> Boundary:
+    return (
+        item(
+            run_tag(command.run_id),
+            RunStarted,
+            RunSucceeded,
+            RunFailed,
+            StepStarted,
+            StepSucceeded,
+            StepFailed,
+            StepSkipped,
+        ),
+    )
+
+
+START_RUN: Decider[StartRun, Mapping[str, str]] = Decider(
+    initial={}, boundary=_boundary_start, decide=_decide_start, evolve=_evolve_names
+)
+"""Beginning a run; the state are the names by run id that stand in its way."""
+
+RUN: Decider[Advance | EndRun, Run | None] = Decider(initial=None, boundary=_boundary, decide=_decide, evolve=evolve)
+"""Everything that happens in one run."""
