@@ -18,6 +18,7 @@
     ├── ChangedMeanwhile      somebody else changed it first; nothing was changed
     ├── LogError              the event log
     │   ├── LogBusy                others kept writing; nothing was changed
+    │   ├── AppendUnknown          nobody can say whether an append happened
     │   ├── LogDamaged             what is stored cannot be read
     │   └── LogTooNew              written by a newer program
     ├── SecretError           secret values cannot be read or kept
@@ -129,6 +130,10 @@ class LogError(StackledgerError):
 
 class LogBusy(LogError):
     """Others kept writing; nothing was changed."""
+
+
+class AppendUnknown(LogError):
+    """The log failed while an append was under way: it may or may not have happened."""
 
 
 class LogDamaged(LogError):

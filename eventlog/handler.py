@@ -19,7 +19,7 @@ from eventsourcing.dcb.api import (
 from eventsourcing.persistence import IntegrityError
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import ChangedMeanwhile, LogBusy, LogError
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, LogBusy
 from stackledger.domain.event import Boundary, Context, Envelope, Event, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent
@@ -28,10 +28,6 @@ Command = TypeVar("Command")
 State = TypeVar("State")
 
 MAX_TRIES = 12
-
-
-class AppendUnknown(LogError):
-    """The connection ended while an append was under way: it may or may not have happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,42 @@
+"""What must not be shared with a forked child: locks, and connections to SQLite.
+
+SQLite forbids using, and even closing, a connection in a child of the process that opened it; a lock of
+`flock` belongs to all who inherited its descriptor. A child therefore forgets both and opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Forgetful(Protocol):
+    """Something that lets go of what it inherited."""
+
+    def forget(self) -> None:
+        """Begin anew, as in a process that has opened nothing yet."""
+
+
+_kept: WeakSet[Forgetful] = WeakSet()
+_inherited: list[sqlite3.Connection] = []
+
+
+def forget_in_child(thing: Forgetful) -> None:
+    """Have `thing.forget()` called in every child that is forked from now on."""
+    _kept.add(thing)
+
+
+def abandon(connection: sqlite3.Connection | None) -> None:
+    """Keep an inherited connection from ever being closed here: its owner lives in the parent."""
+    if connection is not None:
+        _inherited.append(connection)
+
+
+def _forget_all() -> None:
+    for thing in list(_kept):
+        thing.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,108 @@
+"""A lock that processes share: `flock` on a file that is never deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from stackledger.domain.errors import LogBusy, LogError
+from stackledger.eventlog.forking import forget_in_child
+
+_LONGEST_PAUSE = 0.02
+
+
+class FileLock:
+    """Held by one holder at a time, of all the threads of all the processes that name the same file.
+
+    Entering waits up to `timeout` seconds, then raises LogBusy. The descriptor stays open between holds, so a
+    free lock costs a few system calls. The system frees the lock of a process that dies. Not reentrant.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._threads = threading.Lock()
+        self._fd: int | None = None
+        forget_in_child(self)
+
+    def __enter__(self) -> FileLock:
+        """Take the lock."""
+        deadline = time.monotonic() + self.timeout
+        if not self._threads.acquire(timeout=self.timeout):
+            raise self._busy()
+        try:
+            self._lock(deadline)
+        except BaseException:
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lock back."""
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        """Let go of the file. Entering again opens it again."""
+        with self._threads:
+            self._close()
+
+    def forget(self) -> None:
+        """In a forked child: let the parent's lock go with the parent alone."""
+        self._threads = threading.Lock()
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _lock(self, deadline: float) -> None:
+        pause = 0.0005
+        while True:
+            fd = self._opened()
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._busy() from None
+                time.sleep(min(left, random.uniform(0, pause)))  # noqa: S311 - spreads waiters, hides nothing
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if self._in_place(fd):
+                return
+            # Somebody moved or deleted the file: others lock the one that has the name now.
+            self._close()
+
+    def _opened(self) -> int:
+        if self._fd is None:
+            try:
+                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise LogError(
+                    f"The lock file {self.path} cannot be opened: {error.strerror}.",
+                    hint="Writing needs a directory in which this user may create files.",
+                ) from error
+        return self._fd
+
+    def _in_place(self, fd: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        return False
+
+    def _busy(self) -> LogBusy:
+        return LogBusy(
+            f"Another process holds {self.path} and did not let go within {self.timeout:g} seconds;"
+            " nothing was changed.",
+            hint="Try again.",
+        )

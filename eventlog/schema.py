@@ -1,0 +1,222 @@
+"""The log as an SQLite file: its tables, how rows are found, and what SQLite's errors mean.
+
+Shared by the recorder and by the reader, so it imports nothing heavy. Positions become visible in order and
+rows never change, so whoever first takes the head and then reads what is not above it sees one state of the
+log, page by page, without a transaction that would keep the write-ahead log from being emptied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from stackledger.domain.errors import InvalidValue, LogBusy, LogDamaged, LogError, LogTooNew
+
+APPLICATION_ID = 0x53544C47  # "STLG"
+FORMAT = 1
+
+_REFUSE = "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
+SCHEMA = (
+    """CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        data BLOB NOT NULL
+    )""",
+    # The type stands beside the tag, so that a condition is decided without touching the events.
+    """CREATE TABLE event_tags (
+        tag TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        PRIMARY KEY (tag, position)
+    ) WITHOUT ROWID""",
+    f"CREATE TRIGGER events_keep BEFORE UPDATE ON events {_REFUSE}",
+    f"CREATE TRIGGER events_stay BEFORE DELETE ON events {_REFUSE}",
+    f"CREATE TRIGGER event_tags_keep BEFORE UPDATE ON event_tags {_REFUSE}",
+    f"CREATE TRIGGER event_tags_stay BEFORE DELETE ON event_tags {_REFUSE}",
+    # INSERT OR REPLACE deletes without firing the triggers above.
+    f"""CREATE TRIGGER events_append BEFORE INSERT ON events
+        WHEN NEW.position <= (SELECT max(position) FROM events) {_REFUSE}""",
+    f"""CREATE TRIGGER event_tags_append BEFORE INSERT ON event_tags
+        WHEN EXISTS (SELECT 1 FROM event_tags WHERE tag = NEW.tag AND position = NEW.position) {_REFUSE}""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+Row = tuple[int, str, str, bytes]
+"""Position, type, tags as a JSON array in stored order, data."""
+
+_FIRST_PAGE = 64
+_LARGEST_PAGE = 1024
+_PAGE_BYTES = 1024 * 1024
+_PROBES = (16, 256, 4096, 65536)
+
+
+class Page(NamedTuple):
+    """Some rows in order, and whether there may be more behind them."""
+
+    rows: list[Row]
+    more: bool
+
+
+class Selection(NamedTuple):
+    """Events that carry all these tags and are of any of these types; no types means any."""
+
+    tags: Sequence[str] = ()
+    types: Sequence[str] = ()
+
+    def rare_first(self, connection: sqlite3.Connection, after: int) -> Selection:
+        """Return the same selection with its rarest tag first: that one is walked, the others are looked up."""
+        if len(self.tags) < 2:
+            return self
+        for most in _PROBES:
+            counts = [_count(connection, tag, after, most) for tag in self.tags]
+            fewest = min(counts)
+            if fewest < most:
+                rare = self.tags[counts.index(fewest)]
+                return Selection((rare, *(tag for tag in self.tags if tag != rare)), self.types)
+        return self
+
+    def exists(self, connection: sqlite3.Connection, after: int) -> bool:
+        """Say whether any such event has a position greater than `after`."""
+        source = "event_tags AS found" if self.tags else "events AS found"
+        sql = f"SELECT 1 FROM {source} WHERE {self._where()} found.position > ? LIMIT 1"
+        return connection.execute(sql, (*self.tags, *self.types, after)).fetchone() is not None
+
+    def page(self, connection: sqlite3.Connection, after: int, upto: int, most: int, *, newest_first: bool) -> Page:
+        """Return up to `most` rows with `after < position <= upto`, fewer where they are large."""
+        if self.tags:
+            columns = "found.position, found.type, events.tags, events.data"
+            source = "event_tags AS found CROSS JOIN events ON events.position = found.position"
+        else:
+            columns = "found.position, found.type, found.tags, found.data"
+            source = "events AS found"
+        cursor = connection.execute(
+            f"SELECT {columns} FROM {source} WHERE {self._where()} found.position > ? AND found.position <= ?"
+            f" ORDER BY found.position {'DESC' if newest_first else 'ASC'} LIMIT ?",
+            (*self.tags, *self.types, after, upto, most),
+        )
+        rows: list[Row] = []
+        size = 0
+        for row in cursor:
+            rows.append(row)
+            size += len(row[3])
+            if size > _PAGE_BYTES:
+                cursor.close()
+                return Page(rows, more=True)
+        return Page(rows, more=len(rows) == most)
+
+    def _where(self) -> str:
+        terms = []
+        if self.tags:
+            terms.append("found.tag = ?")
+            other = "EXISTS (SELECT 1 FROM event_tags AS other WHERE other.tag = ? AND other.position = found.position)"
+            terms += [other] * (len(self.tags) - 1)
+        if self.types:
+            terms.append(f"found.type IN ({', '.join('?' * len(self.types))})")
+        return "".join(f"{term} AND " for term in terms)
+
+
+def _count(connection: sqlite3.Connection, tag: str, after: int, most: int) -> int:
+    sql = "SELECT count(*) FROM (SELECT 1 FROM event_tags WHERE tag = ? AND position > ? LIMIT ?)"
+    (count,) = connection.execute(sql, (tag, after, most)).fetchone()
+    return int(count)
+
+
+def head(connection: sqlite3.Connection) -> int:
+    """Return the greatest position, 0 for an empty log."""
+    (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
+    return position or 0
+
+
+def in_pages(
+    fetch: Callable[[int, int, int], Page], after: int, upto: int, *, newest_first: bool = False
+) -> Iterator[Row]:
+    """Yield the rows with `after < position <= upto`, fetched as `fetch(after, upto, most)` when they are needed."""
+    most = _FIRST_PAGE
+    more = True
+    while more and after < upto:
+        rows, more = fetch(after, upto, most)
+        yield from rows
+        if more and newest_first:
+            upto = rows[-1][0] - 1
+        elif more:
+            after = rows[-1][0]
+        most = min(4 * most, _LARGEST_PAGE)
+
+
+def tags_of(row: Row) -> list[str]:
+    """Return the tags of a row in stored order, or raise LogDamaged."""
+    try:
+        tags = json.loads(row[2])
+    except ValueError as error:
+        raise LogDamaged(f"The tags of the event at position {row[0]} cannot be read: {error}.") from error
+    if not isinstance(tags, list):
+        raise LogDamaged(f"The tags of the event at position {row[0]} are not a list.")
+    return tags
+
+
+def connect(path: Path, how: str, timeout: float) -> sqlite3.Connection:
+    """Open the file at `path`; `how` are parameters of SQLite's URIs: `mode=ro`, `mode=rw`."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+
+
+def holds_log(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether the file holds a log that this program can read, False for an empty file; else raise."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id == APPLICATION_ID:
+        if version > FORMAT:
+            raise LogTooNew(
+                f"The log {path} has the format {version}; this program knows formats up to {FORMAT}.",
+                hint="It was written by a newer Stackledger: upgrade this one.",
+            )
+        return True
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id or version or tables:
+        raise LogDamaged(
+            f"{path} is a database of another program, not a log of Stackledger.",
+            hint="Move it elsewhere, or point STACKLEDGER_HOME at another directory.",
+        )
+    return False
+
+
+_RESTORE = "Restore it from a copy; the log is the one file that cannot be rebuilt."
+_MEANINGS: dict[int, tuple[type[LogError], str, str]] = {
+    sqlite3.SQLITE_BUSY: (LogBusy, "is locked by another program", "Try again."),
+    sqlite3.SQLITE_LOCKED: (LogBusy, "is locked by another program", "Try again."),
+    sqlite3.SQLITE_CORRUPT: (LogDamaged, "is damaged", _RESTORE),
+    sqlite3.SQLITE_NOTADB: (LogDamaged, "is not a log: it holds something else, or its beginning is damaged", _RESTORE),
+    sqlite3.SQLITE_FULL: (LogError, "cannot grow, because the disk is full", "Make room, then try again."),
+    sqlite3.SQLITE_READONLY: (LogError, "may only be read by this user", "Change the rights of file and directory."),
+    sqlite3.SQLITE_PERM: (LogError, "may not be used by this user", "Change the rights of file and directory."),
+    sqlite3.SQLITE_CANTOPEN: (LogError, "cannot be opened", "Check the rights of file and directory."),
+    sqlite3.SQLITE_IOERR: (LogError, "cannot be read or written, because the disk fails", "Check disk and file system."),
+    sqlite3.SQLITE_NOMEM: (LogError, "needs more memory than there is", "Free some memory, then try again."),
+    sqlite3.SQLITE_TOOBIG: (LogError, "cannot hold a value that large", ""),
+    sqlite3.SQLITE_CONSTRAINT: (LogError, "refused the change, because it is append-only", ""),
+}
+
+
+def log_error(error: sqlite3.Error | sqlite3.Warning, path: Path) -> LogError:
+    """Return what an exception of SQLite means for the log at `path`."""
+    code = getattr(error, "sqlite_errorcode", None)
+    kind, what, hint = _MEANINGS.get((code or 0) & 0xFF, (LogError, "cannot be used", ""))
+    return kind(f"The log {path} {what} (SQLite: {error}).", hint=hint)
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn every exception of SQLite into one of ours."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"The log holds Unicode text, and this is none: {error.object!r}.") from error
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise log_error(error, path) from error

@@ -1,0 +1,379 @@
+"""The log in one SQLite file: the recorder behind the `DCBRecorder` interface of the eventsourcing library.
+
+SQLite before 3.51.3 can damage a write-ahead log when two connections write and checkpoint at the same
+instant. So there are no automatic checkpoints, and a lock file covers each append, each checkpoint, and the
+opening and closing of a writer. Readers open the file for reading only and never checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+
+from eventsourcing.dcb.api import (
+    DCBAppendCondition,
+    DCBEvent,
+    DCBQuery,
+    DCBReadResponse,
+    DCBRecorder,
+    DCBSequencedEvent,
+)
+from eventsourcing.dcb.persistence import DCBListenNotifySubscription
+from eventsourcing.persistence import IntegrityError, ProgrammingError
+
+from stackledger.domain.errors import AppendUnknown, LogError
+from stackledger.eventlog.forking import abandon, forget_in_child
+from stackledger.eventlog.lock import FileLock
+from stackledger.eventlog.schema import (
+    SCHEMA,
+    Page,
+    Row,
+    Selection,
+    connect,
+    head,
+    holds_log,
+    in_pages,
+    log_error,
+    tags_of,
+    translated,
+)
+
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""How far the write-ahead log grows before its pages are moved into the file."""
+
+POLL_SECONDS = 0.01
+"""How often a subscription looks for commits: 2.7 µs each, so 10 ms cost next to nothing."""
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: a commit that was acknowledged survives a loss of power
+    "fullfsync": 1,  # on a Mac, fsync alone leaves data in the drive's cache
+    "wal_autocheckpoint": 0,
+    "trusted_schema": 0,
+}
+_MAX_POSITION = 2**63 - 1
+
+
+class SQLiteRecorder(DCBRecorder):
+    """A log in the file at `path`, made if it is not there. Safe between threads, processes and after a fork.
+
+    An append waits up to `timeout` seconds for other writers, then raises LogBusy. Every error is a
+    StackledgerError, except the library's own IntegrityError for a condition that failed.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._file_lock = FileLock(path.with_suffix(".lock"), timeout=timeout)
+        self._mutex = threading.Lock()
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
+        self._checkpoint_at = CHECKPOINT_BYTES
+        forget_in_child(self)
+        with self._mutex:
+            self._live()
+
+    def read(
+        self, query: DCBQuery | None = None, *, after: int | None = None, limit: int | None = None
+    ) -> DCBReadResponse:
+        """Return the events behind `after` that match any item of the query, in order.
+
+        The head is taken first and the rows end there, so that they fit together however long reading takes.
+        Rows are fetched page by page as they are needed; with a limit they are fetched at once.
+        """
+        with self._mutex, translated(self.path):
+            connection = self._live()
+            last = head(connection)
+            after = min(max(after or 0, 0), last)
+            selections = [selection.rare_first(connection, after) for selection in _selections(query)]
+        rows = self._rows(selections, after, last)
+        if limit is None:
+            return _Response(rows, last or None)
+        limited = list(islice(rows, max(limit, 0)))
+        return _Response(iter(limited), limited[-1][0] if limited else None)
+
+    def append(self, events: Sequence[DCBEvent], condition: DCBAppendCondition | None = None) -> int:
+        """Append the events durably and return the last one's position, or raise with nothing changed.
+
+        IntegrityError if anything matches the condition; AppendUnknown if the disk failed at the very commit.
+        """
+        if not events:
+            raise ProgrammingError("an append needs at least one event")
+        with self._mutex, translated(self.path):
+            connection = self._live()
+            with self._file_lock:
+                return self._append(connection, events, condition)
+
+    def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> SQLiteSubscription:
+        """Return all that `read` would, and then what comes, as it comes."""
+        return SQLiteSubscription(self, query, after)
+
+    def close(self) -> None:
+        """Move what is in the write-ahead log into the file, and let go of both."""
+        with self._mutex:
+            self._closed = True
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            with translated(self.path), contextlib.closing(connection), self._file_lock:
+                _checkpoint(connection)
+                connection.close()
+        self._file_lock.close()
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's connection alone and open another when needed."""
+        self._mutex = threading.Lock()
+        abandon(self._connection)
+        self._connection = None
+
+    def _live(self) -> sqlite3.Connection:
+        """Return the connection, opened if need be, if its file is still the one that has the name."""
+        if self._closed:
+            raise LogError(f"The log {self.path} was closed.")
+        if self._connection is None:
+            with translated(self.path):
+                self._connection = _opened(self.path, self._file_lock, self._timeout)
+                self._file = os.stat(self.path)
+        self._refuse_if_moved()
+        return self._connection
+
+    def _refuse_if_moved(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self._file is not None and os.path.samestat(os.stat(self.path), self._file):
+                return
+        raise LogError(
+            f"The log {self.path} was moved or replaced while it was open; nothing was changed.",
+            hint="Start the program again.",
+        )
+
+    def _append(
+        self, connection: sqlite3.Connection, events: Sequence[DCBEvent], condition: DCBAppendCondition | None
+    ) -> int:
+        self._refuse_if_moved()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            last = head(connection)
+            if condition is not None and _matches(connection, condition, last):
+                raise IntegrityError(condition)
+            _insert(connection, last, events)
+        except BaseException:
+            _roll_back(connection)
+            raise
+        self._commit(connection)
+        self._checkpoint_if_large(connection)
+        return last + len(events)
+
+    def _rows(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
+        streams = [self._stream(selection, after, upto) for selection in selections]
+        if len(streams) == 1:
+            return streams[0]
+        merged = heapq.merge(*streams, key=itemgetter(0))
+        return (next(same) for _, same in groupby(merged, key=itemgetter(0)))
+
+    def _stream(self, selection: Selection, after: int, upto: int) -> Iterator[Row]:
+        def fetch(after: int, upto: int, most: int) -> Page:
+            with self._mutex, translated(self.path):
+                return selection.page(self._live(), after, upto, most, newest_first=False)
+
+        return in_pages(fetch, after, upto)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _roll_back(connection)
+            known = log_error(error, self.path)
+            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}:
+                raise known from error
+            # After a failed write or sync of the last page, a restart may still find the commit on the disk.
+            raise AppendUnknown(f"{known.message} It may or may not hold what was to be added.", hint=known.hint) from error
+
+    def _checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
+        size = _wal_size(self.path)
+        if size >= self._checkpoint_at:
+            # The events are safe where they are: that they cannot be moved yet is not the append's failure.
+            with contextlib.suppress(sqlite3.Error):
+                _checkpoint(connection)
+            self._checkpoint_at = _wal_size(self.path) + CHECKPOINT_BYTES
+
+
+class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
+    """Woken by a thread that watches for commits of anybody, over a connection of its own."""
+
+    def __init__(self, recorder: SQLiteRecorder, query: DCBQuery | None, after: int | None) -> None:
+        with translated(recorder.path):
+            self._watched = connect(recorder.path, "mode=ro", 5.0)
+            seen = _data_version(self._watched)  # before anything is pulled, so that no commit falls between
+        self._stopped = threading.Event()
+        super().__init__(recorder, query, after)
+        self._watcher = threading.Thread(target=self._watch, args=(seen,), daemon=True)
+        self._watcher.start()
+
+    def __exit__(self, *args: object, **kwargs: object) -> None:
+        """Stop, and wait until both threads have ended."""
+        super().__exit__(*args, **kwargs)
+        self._watcher.join()
+
+    def stop(self) -> None:
+        """Stop; whoever waits for an event gets no more."""
+        self._stopped.set()
+        super().stop()
+
+    def _watch(self, seen: int) -> None:
+        try:
+            with translated(self._recorder.path), contextlib.closing(self._watched) as connection:
+                while not self._stopped.wait(POLL_SECONDS):
+                    version = _data_version(connection)
+                    if version != seen:
+                        seen = version
+                        self._has_been_notified.set()
+        except LogError as error:
+            self._thread_error = error
+            self.stop()
+
+
+class _Response(DCBReadResponse):
+    def __init__(self, rows: Iterator[Row], position: int | None) -> None:
+        self._rows = rows
+        self._head = position
+
+    @property
+    def head(self) -> int | None:
+        return self._head
+
+    def __next__(self) -> DCBSequencedEvent:
+        row = next(self._rows)
+        return DCBSequencedEvent(DCBEvent(type=row[1], data=row[3], tags=tags_of(row)), row[0])
+
+
+def _selections(query: DCBQuery | None) -> list[Selection]:
+    if query is None or not query.items:
+        return [Selection()]
+    return [Selection(item.tags, item.types) for item in query.items]
+
+
+def _matches(connection: sqlite3.Connection, condition: DCBAppendCondition, last: int) -> bool:
+    after = min(max(condition.after or 0, 0), last)
+    return any(
+        selection.rare_first(connection, after).exists(connection, after)
+        for selection in _selections(condition.fail_if_events_match)
+    )
+
+
+def _insert(connection: sqlite3.Connection, last: int, events: Sequence[DCBEvent]) -> None:
+    numbered = list(enumerate(events, start=last + 1))
+    connection.executemany(
+        "INSERT INTO events (position, type, tags, data) VALUES (?, ?, ?, ?)",
+        (
+            (position, event.type, json.dumps(event.tags, ensure_ascii=False, separators=(",", ":")), event.data)
+            for position, event in numbered
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO event_tags (tag, position, type) VALUES (?, ?, ?)",
+        ((tag, position, event.type) for position, event in numbered for tag in dict.fromkeys(event.tags)),
+    )
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # Some errors have rolled back already; whatever stands in the way now is told by the error itself.
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the file and empty it, as far as readers allow, without waiting for them."""
+    (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout}")
+
+
+def _wal_size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(f"{path}-wal").st_size
+    return 0
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+def _opened(path: Path, lock: FileLock, timeout: float) -> sqlite3.Connection:
+    _make_directory(path.parent)
+    with lock:
+        _make_file(path)
+        connection = connect(path, "mode=rw", timeout)
+        try:
+            is_log = holds_log(connection, path)
+            for pragma, value in _PRAGMAS.items():
+                connection.execute(f"PRAGMA {pragma} = {value}")
+                (found,) = connection.execute(f"PRAGMA {pragma}").fetchone() or (None,)
+                if found != value:
+                    raise LogError(
+                        f"The log {path} cannot be kept safely here: SQLite answers {found!r} to {pragma} = {value}.",
+                        hint="Keep it on a local disk, and use a newer SQLite.",
+                    )
+            if not is_log:
+                _create(connection)
+                _sync_directory(path.parent)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in SCHEMA:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _make_directory(directory: Path) -> None:
+    """Make the directory, and have each name that is new survive a loss of power."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise LogError(f"The directory {directory} cannot be made: {error.strerror}.") from error
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file that only its owner can use; SQLite gives the files beside it the same rights.
+
+    A file that is there is left alone: closing a second descriptor would free the locks that SQLite holds on it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise LogError(f"The log {path} cannot be made: {error.strerror}.") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
