@@ -7,6 +7,11 @@ from typing import ClassVar, Literal
 from stackledger.domain.event import Event
 
 
+def subject_tag(subject_id: str) -> str:
+    """Return the tag on the subject's own events."""
+    return f"subject:{subject_id}"
+
+
 class LogCreated(Event):
     """The first event of every log."""
 
@@ -35,4 +40,4 @@ class SubjectEnrolled(Event):
 
     def tags(self) -> tuple[str, ...]:
         """Find it by the subject's id."""
-        return (f"subject:{self.subject_id}",)
+        return (subject_tag(self.subject_id),)

@@ -1,0 +1,131 @@
+"""What the log says about the components of a boundary: the state that `components` and `stacks` decide on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, assert_never
+
+from pydantic import JsonValue
+
+from stackledger.domain.chain import Chain
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import NotFound
+from stackledger.domain.event import Event
+from stackledger.domain.events.components import (
+    ComponentDeleted,
+    ComponentRegistered,
+    ComponentRenamed,
+    ComponentShared,
+    ComponentUnshared,
+    ComponentUpdated,
+)
+from stackledger.domain.flavors import FlavorEvent, Flavors, evolve_flavors
+from stackledger.domain.names import folded
+from stackledger.domain.pairings import PairingEvent, Pairings, evolve_pairings
+from stackledger.domain.secrets import SecretEvent, Secrets, evolve_secrets
+from stackledger.domain.uses import UseEvent, Uses
+
+Configuration: TypeAlias = Mapping[str, JsonValue]
+
+ComponentEvent: TypeAlias = (
+    ComponentRegistered | ComponentUpdated | ComponentRenamed | ComponentShared | ComponentUnshared | ComponentDeleted
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Component:
+    """A component as it is now."""
+
+    id: str
+    type: ComponentType
+    name: str
+    flavor: str
+    custom_flavor: bool
+    configuration: Configuration
+    labels: Mapping[str, str]
+    shared: bool
+    built_in: bool
+    secrets: tuple[str, ...]
+    deleted: bool = False
+
+    def __str__(self) -> str:
+        """Name it in a message."""
+        return f"{self.type.words} {self.name!r}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What of the boundary is there: components by id, who holds which name, and what components depend on."""
+
+    components: Mapping[str, Component] = field(default_factory=dict)
+    holders: Mapping[tuple[ComponentType, str], str] = field(default_factory=dict)
+    flavors: Flavors = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=Secrets)
+    pairings: Pairings = field(default_factory=Pairings)
+    uses: Uses = None
+
+    def get(self, component_id: str) -> Component:
+        """Return a component that is there, or raise NotFound."""
+        component = self.components.get(component_id)
+        if component is None:
+            raise NotFound(f"There is no component with the id {component_id!r}.")
+        if component.deleted:
+            raise NotFound(f"The {component} was deleted.")
+        return component
+
+
+def evolve(state: State, event: Event) -> State:
+    """Fold one event into the part of the state that it is about."""
+    if isinstance(event, ComponentEvent):
+        return _evolve_component(state, event)
+    if isinstance(event, FlavorEvent):
+        return replace(state, flavors=evolve_flavors(state.flavors, event))
+    if isinstance(event, SecretEvent):
+        return replace(state, secrets=evolve_secrets(state.secrets, event))
+    if isinstance(event, PairingEvent):
+        return replace(state, pairings=evolve_pairings(state.pairings, event))
+    if isinstance(event, UseEvent):
+        return replace(state, uses=Chain(event, state.uses))
+    return state
+
+
+def _evolve_component(state: State, event: ComponentEvent) -> State:
+    components, holders = dict(state.components), dict(state.holders)
+    # A boundary with a name alone holds later events of components whose beginning it does not hold.
+    known = components.get(event.component_id)
+    match event:
+        case ComponentRegistered():
+            components[event.component_id] = Component(
+                id=event.component_id,
+                type=event.type,
+                name=event.name,
+                flavor=event.flavor,
+                custom_flavor=event.custom_flavor,
+                configuration=event.configuration,
+                labels=event.labels,
+                shared=event.shared,
+                built_in=event.built_in,
+                secrets=event.secrets,
+            )
+            holders[event.type, folded(event.name)] = event.component_id
+        case ComponentUpdated():
+            if known:
+                components[known.id] = replace(
+                    known, configuration=event.configuration, labels=event.labels, secrets=event.secrets
+                )
+        case ComponentRenamed():
+            if known:
+                components[known.id] = replace(known, name=event.name)
+            holders.pop((event.type, folded(event.previous_name)), None)
+            holders[event.type, folded(event.name)] = event.component_id
+        case ComponentShared() | ComponentUnshared():
+            if known:
+                components[known.id] = replace(known, shared=isinstance(event, ComponentShared))
+        case ComponentDeleted():
+            if known:
+                components[known.id] = replace(known, deleted=True)
+            holders.pop((event.type, folded(event.name)), None)
+        case _:
+            assert_never(event)
+    return replace(state, components=components, holders=holders)

@@ -1,0 +1,82 @@
+"""What a stack may be put together from: the rules for its components, and the pairing of its stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from stackledger.domain.component_state import Component
+from stackledger.domain.component_state import State as Registry
+from stackledger.domain.component_types import REPEATABLE, REQUIRED, SHORT_OPTIONS, ComponentType
+from stackledger.domain.errors import InvalidValue, Refused
+from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.events.components import ComponentDeleted, ComponentRegistered, ComponentRenamed, component_tag
+from stackledger.domain.events.stacks import Components
+from stackledger.domain.pairings import paired, pairing_item
+
+Parts: TypeAlias = Mapping[ComponentType, tuple[str, ...]]
+"""Component ids per type, the default one of a type first."""
+
+
+def part_items(parts: Parts) -> Boundary:
+    """Return the items for the being there of each component, and for the pairing of the stores if there are both."""
+    return (
+        *(
+            item(component_tag(component_id), ComponentRegistered, ComponentRenamed, ComponentDeleted)
+            for ids in parts.values()
+            for component_id in ids
+        ),
+        *(map(pairing_item, stores(parts)) if parts.get(ComponentType.METADATA_STORE) else ()),
+    )
+
+
+def stores(parts: Parts) -> tuple[str, ...]:
+    """Return the ids of the artifact store and, if there is one, of the metadata store."""
+    return (*parts.get(ComponentType.ARTIFACT_STORE, ()), *parts.get(ComponentType.METADATA_STORE, ()))
+
+
+def checked_parts(parts: Parts, registry: Registry) -> Components:
+    """Return the components in the order of their types, or raise for the first rule that they break."""
+    checked = {each: tuple(parts[each]) for each in ComponentType if parts.get(each)}
+    for component_type in REQUIRED:
+        if component_type not in checked:
+            raise Refused(
+                f"The stack would have no {component_type.words}, and it cannot be without.",
+                hint=f"Give one with `{SHORT_OPTIONS[component_type]} NAME`.",
+            )
+    for component_type, ids in checked.items():
+        components = [_checked(component_type, component_id, registry) for component_id in ids]
+        if len(set(ids)) < len(ids):
+            twice = next(each for each in components if ids.count(each.id) > 1)
+            raise Refused(f"The {twice} is named twice.", hint="Name each component once.")
+        if len(ids) > 1 and component_type not in REPEATABLE:
+            raise Refused(
+                f"A stack has one {component_type.words}, and {len(ids)} were given.",
+                hint=f"Only {', '.join(f'{each.words}s' for each in REPEATABLE)} may be several.",
+            )
+    return checked
+
+
+def _checked(component_type: ComponentType, component_id: str, registry: Registry) -> Component:
+    component = registry.get(component_id)
+    if component.type != component_type:
+        raise InvalidValue(
+            f"The {component} cannot stand where a stack wants its {component_type.words}.",
+            hint=f"See `stackledger {component_type.group} list`.",
+        )
+    return component
+
+
+def pairing(parts: Components, registry: Registry, *, decouple: bool) -> list[Event]:
+    """Return what pairs the stores of a stack that has both, or raise PairingConflict."""
+    if ComponentType.METADATA_STORE not in parts:
+        return []
+    artifact_store, metadata_store = (registry.get(store_id) for store_id in stores(parts))
+    return list(
+        paired(
+            registry.pairings,
+            (artifact_store.id, artifact_store.name),
+            (metadata_store.id, metadata_store.name),
+            decouple=decouple,
+        )
+    )
