@@ -1,0 +1,1 @@
+"""The floors: the least that somebody could write for the same effect."""

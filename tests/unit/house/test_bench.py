@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.__main__ import measures, row
+from bench.figures import Figure, Pair, paired, process_environment, rate, took
+
+
+def test_two_things_are_measured_in_turns_after_one_round_that_does_not_count() -> None:
+    calls: list[str] = []
+    paired(lambda: calls.append("ours"), lambda: calls.append("floor"), rounds=2)
+    assert calls == ["ours", "floor"] * 3
+
+
+def test_a_time_has_to_be_short_enough() -> None:
+    figure = took("list : floor", Pair(0.26, 0.2, 1.3), at_most=1.3)
+    assert figure.met
+    assert not replace(figure, ratio=1.31).met
+
+
+def test_a_rate_has_to_be_high_enough() -> None:
+    figure = rate("append : sqlite3", Pair(0.2, 0.1, 2.0), 100, at_least=0.5)
+    assert (figure.ours, figure.floor, figure.ratio, figure.met) == (500, 1000, 0.5, True)
+    assert not replace(figure, ratio=0.49).met
+
+
+def test_a_figure_without_a_floor_is_held_to_its_target() -> None:
+    figure = Figure("peak memory", "MiB", ours=199, floor=None, ratio=None, target=200)
+    assert figure.met
+    assert row(replace(figure, ours=201)).endswith("<= 200    MISSED")
+
+
+def test_measured_processes_use_bytecode_and_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("STACKLEDGER_USER", "ada")
+    environment = process_environment({"STACKLEDGER_HOME": "/there"})
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert [name for name in environment if name.startswith("STACKLEDGER_")] == ["STACKLEDGER_HOME"]
+
+
+def test_an_unknown_benchmark_is_told_with_those_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"No benchmark is called nothing. There are: .*commands"):
+        measures(["nothing"])
