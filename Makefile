@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 READY := .venv/.ready
-RUN := .venv/bin/python
+# With bytecode: without it each of the many processes that tests and figures start would compile everything again.
+RUN := env -u PYTHONDONTWRITEBYTECODE .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 ONLY ?=
@@ -48,11 +49,10 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m pytest -q tests/unit/house
 
 bench: $(READY) ## Measure each figure beside its floor (ONLY="commands append" picks some)
-	@# Without bytecode every start would compile again, and the figures would be about that.
-	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m bench $(ONLY)
+	@$(RUN) -m bench $(ONLY)
 
 soak: $(READY) ## Run the property and fault tests for as long as it is worth
-	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup --timeout=7200 $(ARGS)
+	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 format: $(READY) ## Format the code and mend what ruff can
 	@$(RUN) -m ruff check --fix .

@@ -12,7 +12,16 @@ settings.register_profile("quick", max_examples=50, deadline=None, print_blob=Tr
 settings.register_profile(
     "soak", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("soak" if os.environ.get("SOAK") else "quick")
+SOAK = bool(os.environ.get("SOAK"))
+settings.load_profile("soak" if SOAK else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SOAK:
+        for item in items:
+            # In front of a test's own limit, which is about the usual number of rounds.
+            item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
+
 
 # What a person's own settings would change about a test.
 _FOREIGN = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
