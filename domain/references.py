@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from stackledger.domain.errors import LiteralSecret
@@ -39,6 +39,11 @@ def secret_references(value: object) -> Iterator[SecretReference]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secret_references(item)
+
+
+def replaced_references(text: str, replacement: Callable[[SecretReference], str]) -> str:
+    """Return `text` with something else in the place of every `{{name.key}}`."""
+    return _SECRET.sub(lambda match: replacement(SecretReference(match[1], match[2])), text)
 
 
 def refuse_literal_secrets(configuration: Mapping[str, object], secret_fields: frozenset[str]) -> None:

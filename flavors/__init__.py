@@ -1,0 +1,1 @@
+"""The flavors of components: which there are, how they are configured, and what does their work."""

@@ -1,0 +1,17 @@
+"""The orchestrator that runs steps in this process."""
+
+from __future__ import annotations
+
+from stackledger.domain.component_types import ComponentType
+from stackledger.flavors.flavor import Flavor
+
+
+class LocalOrchestratorFlavor(Flavor):
+    """Runs the steps one after another in this process."""
+
+    name = "local"
+    type = ComponentType.ORCHESTRATOR
+    implementation = "stackledger.workers.local:LocalOrchestrator"
+    provisioning = (
+        "The local orchestrator runs steps in the process that starts the run: there is nothing to start or stop."
+    )

@@ -1,0 +1,35 @@
+"""What a path of this machine looks like in a configuration: absolute, and not a URL of somewhere else."""
+
+from __future__ import annotations
+
+import os
+
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import NotFound
+from stackledger.domain.names import visible
+from stackledger.flavors import catalogue
+
+_SERVED_BY = {"s3": "s3", "gs": "gcp", "gcs": "gcp", "az": "azure", "abfs": "azure", "abfss": "azure", "mysql": "mysql"}
+
+
+def absolute(value: str, component_type: ComponentType) -> str:
+    """Return the path made absolute from the working directory, `~` expanded, or raise ValueError for pydantic."""
+    if not value.strip():
+        raise ValueError("the path is empty")
+    scheme, separator, _ = value.partition("://")
+    if separator:
+        other = _other(scheme, component_type)
+        raise ValueError(
+            f"'{visible(value)}' has the scheme '{visible(scheme)}', but a path of this machine is wanted{other}"
+        )
+    if not value.isprintable():
+        raise ValueError(f"the path '{visible(value)}' holds a character that cannot be printed")
+    return os.path.abspath(os.path.expanduser(value))
+
+
+def _other(scheme: str, component_type: ComponentType) -> str:
+    try:
+        entry = catalogue.find(component_type, _SERVED_BY.get(scheme.casefold(), scheme))
+    except NotFound:
+        return ""
+    return f"; the flavor {entry.name!r} serves {scheme}://"

@@ -1,0 +1,150 @@
+"""Between what was typed and what the log keeps: a component's configuration, checked by its flavor."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from stackledger.domain.errors import InvalidConfiguration, near_names
+from stackledger.domain.names import visible
+from stackledger.domain.references import refuse_literal_secrets
+from stackledger.flavors.field_types import takes_structure, takes_text, type_words
+from stackledger.flavors.flavor import REFERENCES, Flavor, FlavorConfig, holds_reference
+from stackledger.flavors.resolving import Redactor, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDescription:
+    """A field of a flavor's configuration, for help, `flavor describe` and questions."""
+
+    name: str
+    type: str
+    required: bool
+    default: JsonValue
+    secret: bool
+    description: str
+
+
+def describe_fields(flavor: type[Flavor]) -> list[FieldDescription]:
+    """Return what the flavor can be configured with, in the order in which it is declared."""
+    secrets = flavor.config_class.secret_fields()
+    defaults = flavor.config_class.model_construct().model_dump(mode="json", warnings=False)
+    return [
+        FieldDescription(
+            name=name,
+            type=type_words(field.annotation),
+            required=field.is_required(),
+            default=None if name in secrets else defaults.get(name),
+            secret=name in secrets,
+            description=field.description or "",
+        )
+        for name, field in flavor.config_class.model_fields.items()
+    ]
+
+
+def validated(flavor: type[Flavor], raw: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return the configuration as the log keeps it, or raise InvalidConfiguration or LiteralSecret.
+
+    Values may be text, as the command line has them, or what JSON can hold. The result has the given fields only, made
+    uniform by the flavor, in the order in which the flavor declares them; what is not given follows the flavor's
+    defaults when the component is used. References stay as they were given.
+    """
+    config_class = flavor.config_class
+    refuse_literal_secrets(raw, config_class.secret_fields())
+    given = {name: _parsed(flavor, name, value) for name, value in raw.items()}
+    try:
+        config = config_class.model_validate(given, context={REFERENCES: True})
+    except ValidationError as error:
+        _refuse(flavor, error, Redactor())
+    # A reference is not of the type that the model would write.
+    kept = {name: value for name, value in given.items() if isinstance(value, str) and holds_reference(value)}
+    written = config.model_dump(mode="json", exclude_unset=True, exclude=set(kept)) | kept
+    return {name: written[name] for name in config_class.model_fields if name in written}
+
+
+def configured(
+    flavor: type[Flavor],
+    configuration: Mapping[str, JsonValue],
+    lookup: Callable[[str], Mapping[str, str]],
+    redactor: Redactor | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> FlavorConfig:
+    """Return the configuration for use, with the value for each reference.
+
+    Raises SecretError for what is missing, InvalidConfiguration for a value that the flavor refuses.
+    `lookup` gives the values of a secret by its name. The values are made known to the redactor; no message holds one.
+    """
+    known = redactor or Redactor()
+    resolved = resolve(configuration, lookup, known, environment)
+    try:
+        return flavor.config_class.model_validate(resolved)
+    except ValidationError as error:
+        _refuse(flavor, error, known)
+
+
+def prepare(flavor: type[Flavor], configuration: Mapping[str, JsonValue], home: Path, component_id: str) -> None:
+    """Make and check what a new component needs on this machine; one that needs a secret for that is left as it is."""
+    if not any(map(holds_reference, configuration.values())):
+        flavor.prepare(flavor.config_class.model_validate(configuration), home, component_id)
+
+
+def _parsed(flavor: type[Flavor], name: str, value: object) -> object:
+    field = flavor.config_class.model_fields.get(name)
+    if (
+        field is None
+        or not isinstance(value, str)
+        or not value.lstrip().startswith(("{", "["))
+        or not takes_structure(field.annotation)
+        or holds_reference(value)
+    ):
+        return value
+    try:
+        return json.loads(value, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        if takes_text(field.annotation):
+            return value
+        detail = str(error) or "it is nested too deeply"
+        raise InvalidConfiguration(f"The value of '{visible(name)}' is not JSON: {detail}.") from error
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
+
+
+def _refuse(flavor: type[Flavor], error: ValidationError, redactor: Redactor) -> NoReturn:
+    """Raise InvalidConfiguration for all that is wrong. The validation's own exception could hold a secret's value."""
+    fields = list(flavor.config_class.model_fields)
+    details = error.errors(include_url=False, include_input=False)
+    unknown = [str(detail["loc"][0]) for detail in details if detail["type"] == "extra_forbidden"]
+    near = [name for key in unknown for name in near_names(key, fields)]
+    wrong = "; ".join(dict.fromkeys(_sentence(detail) for detail in details))
+    raise InvalidConfiguration(
+        redactor.redacted(f"The {flavor.type.words} flavor {flavor.name!r} refuses this configuration: {wrong}."),
+        near=near,
+        hint=f"`stackledger {flavor.type.group} flavor describe {flavor.name}` lists what it takes.",
+    ) from None
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    name = f"'{visible('.'.join(map(str, detail['loc'])))}'" if detail["loc"] else "the whole"
+    if detail["type"] == "extra_forbidden":
+        return f"{name} is not known"
+    if detail["type"] == "missing":
+        return f"{name} is required"
+    raised = detail.get("ctx", {}).get("error")
+    message = str(raised) if raised else detail["msg"]
+    return f"{name}: {visible(message).removesuffix('.')}"

@@ -1,0 +1,56 @@
+"""References become values where they are used, and the values stay out of text."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import JsonValue
+
+from stackledger.domain.errors import SecretError
+from stackledger.flavors.resolving import Redactor, resolve
+
+VALUES = {"db": {"user": "ada", "password": "s3cret pa/ss"}}
+
+
+def test_references_are_replaced_wherever_they_stand() -> None:
+    configuration: dict[str, JsonValue] = {
+        "url": "pg://{{db.user}}@host",
+        "deep": [{"a": "{{ db.user }}"}, "env:PORT"],
+        "number": 4,
+        "text": "x env:PORT",
+    }
+    assert resolve(configuration, VALUES.__getitem__, Redactor(), {"PORT": "80"}) == {
+        "url": "pg://ada@host",
+        "deep": [{"a": "ada"}, "80"],
+        "number": 4,
+        "text": "x env:PORT",
+    }
+
+
+def test_a_value_that_looks_like_a_reference_is_not_followed() -> None:
+    assert resolve({"a": "{{x.y}}"}, lambda _: {"y": "{{db.user}}"}, Redactor()) == {"a": "{{db.user}}"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("{{db.pasword}}", r"'db' has no key 'pasword'.*'password'"), ("env:NO_SUCH", r"variable 'NO_SUCH' is not set")],
+)
+def test_what_is_missing_is_named_and_no_value_is(value: str, message: str) -> None:
+    with pytest.raises(SecretError, match=message) as caught:
+        resolve({"a": value}, VALUES.__getitem__, Redactor(), {})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_redactor_knows_every_form_of_a_value() -> None:
+    redactor = Redactor()
+    resolve({"a": "{{db.password}}", "b": "{{db.user}}"}, VALUES.__getitem__, redactor)
+    redactor.learn("-----BEGIN-----\nline with 'quotes'\nab\n")
+    assert redactor.redacted("p=s3cret pa/ss q=s3cret%20pa%2Fss") == "p=*** q=***"
+    assert redactor.redacted("x line with 'quotes' y") == "x *** y"
+    assert redactor.redacted("ada and ab stay, they are too short") == "ada and ab stay, they are too short"
+
+
+def test_the_longest_value_is_replaced_first() -> None:
+    redactor = Redactor()
+    redactor.learn("abcd")
+    redactor.learn("abcdef")
+    assert redactor.redacted("abcdef abcd") == "*** ***"

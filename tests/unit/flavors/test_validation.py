@@ -1,0 +1,277 @@
+"""A configuration is checked and made uniform by its flavor before the log keeps it."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import pytest
+from pydantic import AfterValidator, BaseModel, Field, HttpUrl, JsonValue, field_validator
+
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import InvalidConfiguration, LiteralSecret, SecretError
+from stackledger.flavors import catalogue
+from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field, secret_field
+from stackledger.flavors.resolving import Redactor
+from stackledger.flavors.validation import FieldDescription, configured, describe_fields, prepare, validated
+
+CANARY = "canary-3f9a"
+
+
+class Speed(enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class Limits(BaseModel):
+    memory: int
+
+
+def _shouting(value: str) -> str:
+    if value != value.upper():
+        raise ValueError(f"{value!r} is not in capitals")
+    return value
+
+
+class ShelfConfig(FlavorConfig):
+    bucket: str = clear_text_field(description="where objects go")
+    token: str = secret_field(description="who asks")
+    url: HttpUrl | None = Field(default=None, description="address of the server")
+    word: Annotated[str, AfterValidator(_shouting)] = "WORD"
+    region: str = "here"
+    slots: int = 4
+    ratio: float = 0.5
+    verify: bool = True
+    speed: Speed = Speed.FAST
+    mode: Literal["a", "b"] = "a"
+    hosts: list[str] = Field(default_factory=list)
+    ports: dict[str, int] = Field(default_factory=dict)
+    limits: Limits | None = None
+    mixed: str | list[int] | None = None
+    anything: JsonValue = None
+
+    @field_validator("region")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in {"here", "there"}:
+            raise ValueError(f"{value!r} is not a region")
+        return value
+
+
+class Shelf(Flavor):
+    """puts things on a shelf"""
+
+    name = "shelf"
+    type = ComponentType.ARTIFACT_STORE
+    config_class = ShelfConfig
+    implementation = "shelf:Store"
+    prepared: ClassVar[list[tuple[FlavorConfig, Path, str]]] = []
+
+    @classmethod
+    def prepare(cls, config: FlavorConfig, home: Path, component_id: str) -> None:
+        cls.prepared.append((config, home, component_id))
+
+
+NEEDED = {"bucket": "b", "token": "{{shelf.token}}"}
+
+
+def of_flavor(component_type: ComponentType, name: str) -> type[Flavor]:
+    return catalogue.load(catalogue.find(component_type, name))
+
+
+def check(**given: object) -> dict[str, JsonValue]:
+    result = validated(Shelf, {**given, **NEEDED})
+    return {name: value for name, value in result.items() if name not in NEEDED}
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "kept"),
+    [
+        ("slots", "7", 7),
+        ("ratio", "0.25", 0.25),
+        ("verify", "false", False),
+        ("speed", "slow", "slow"),
+        ("hosts", '["a", "b"]', ["a", "b"]),
+        ("ports", '{"http": "80"}', {"http": 80}),
+        ("limits", '{"memory": 5}', {"memory": 5}),
+        ("mixed", "[1, 2]", [1, 2]),
+        ("mixed", "[not JSON", "[not JSON"),
+        ("anything", '{"deep": [null, 1.5]}', {"deep": [None, 1.5]}),
+        ("anything", "text", "text"),
+        ("url", "http://EXAMPLE.org", "http://example.org/"),
+        ("slots", 7, 7),
+        ("mixed", None, None),
+    ],
+)
+def test_text_from_the_command_line_becomes_what_the_flavor_takes(field: str, given: object, kept: object) -> None:
+    assert check(**{field: given}) == {field: kept}
+
+
+def test_only_what_was_given_is_kept_in_the_order_of_the_flavor() -> None:
+    assert list(validated(Shelf, {"slots": "4", **NEEDED})) == ["bucket", "token", "slots"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"slot": "1"}, r"'slot' is not known.*'slots'.*flavor describe shelf"),
+        ({"slots": "many"}, r"'slots': Input should be a valid integer"),
+        ({"slots": "1.5"}, r"'slots'"),
+        ({"ratio": "inf"}, r"'ratio'.*finite"),
+        ({"mode": "c"}, r"'mode': Input should be 'a' or 'b'"),
+        ({"region": "Mars"}, r"'region': 'Mars' is not a region"),
+        ({"hosts": "[1"}, r"value of 'hosts' is not JSON"),
+        ({"hosts": "[" * 200_000}, r"value of 'hosts' is not JSON"),
+        ({"ports": '{"a": 1, "a": 2}'}, r"a key stands in it twice"),
+        ({"ports": '{"a": NaN}'}, r"NaN is not a number of JSON"),
+        ({"limits": '{"memory": "x"}'}, r"'limits.memory'"),
+        ({"slots": "{{a.b}}"}, r"'slots'.*only where the flavor takes text"),
+        ({"mode": "env:MODE"}, r"'mode'.*only where the flavor takes text"),
+        ({"hosts": "{{a.b}}"}, r"'hosts'.*only where the flavor takes text"),
+        ({"slots": "x", "slot": "y"}, r"'slots'.*; 'slot' is not known"),
+        ({"\x1b[31mred": "y"}, r"'\\u001b\[31mred' is not known"),
+    ],
+)
+def test_what_the_flavor_does_not_take_is_refused_with_a_reason(given: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=message):
+        check(**given)
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"'bucket' is required"):
+        validated(Shelf, {"token": "env:TOKEN"})
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("url", "{{shelf.url}}"),
+    ("url", "https://{{shelf.host}}/path"),
+    ("url", "env:SHELF_URL"),
+    ("word", "{{shelf.word}}"),
+    ("region", "env:REGION"),
+    ("hosts", ["{{shelf.host}}", "b"]),
+])  # fmt: skip
+def test_a_reference_in_a_text_field_passes_every_validator_and_stays(field: str, value: JsonValue) -> None:
+    assert check(**{field: value}) == {field: value}
+
+
+def test_a_reference_in_clear_text_is_refused() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"'bucket': a reference to a secret cannot stand here"):
+        validated(Shelf, NEEDED | {"bucket": "{{a.b}}"})
+
+
+def test_a_literal_secret_is_refused_before_anything_can_print_it() -> None:
+    with pytest.raises(LiteralSecret) as caught:
+        validated(Shelf, {"token": CANARY, "slots": "x"})
+    assert CANARY not in str(caught.value)
+
+
+def test_references_are_followed_when_the_component_is_used() -> None:
+    kept = validated(Shelf, NEEDED | {"url": "https://{{shelf.host}}/", "region": "env:REGION"})
+    config = configured(
+        Shelf, kept, lambda _: {"host": "example.org", "token": CANARY}, environment={"REGION": "there"}
+    )
+    assert isinstance(config, ShelfConfig)
+    assert (str(config.url), config.token, config.region, config.slots) == ("https://example.org/", CANARY, "there", 4)
+
+
+def test_a_value_that_the_flavor_refuses_at_use_is_not_in_the_message() -> None:
+    kept = validated(Shelf, NEEDED | {"region": "{{shelf.region}}"})
+    redactor = Redactor()
+    with pytest.raises(InvalidConfiguration, match=r"'region': '\*\*\*' is not a region") as caught:
+        configured(Shelf, kept, lambda _: {"token": "t" * 9, "region": CANARY}, redactor)
+    assert CANARY not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert redactor.redacted(f"<{CANARY}>") == "<***>"
+
+
+def test_a_missing_secret_is_named_at_use() -> None:
+    with pytest.raises(SecretError, match=r"secret 'shelf' has no key 'token'.*'tokens'"):
+        configured(Shelf, NEEDED, lambda _: {"tokens": CANARY})
+
+
+def test_fields_are_described_in_words() -> None:
+    described = {field.name: field for field in describe_fields(Shelf)}
+    assert described["bucket"] == FieldDescription("bucket", "text", True, None, False, "where objects go")  # noqa: FBT003  as the row reads
+    assert described["token"].secret
+    assert {name: (field.type, field.default) for name, field in described.items() if not field.required} == {
+        "url": ("URL", None),
+        "word": ("text", "WORD"),
+        "region": ("text", "here"),
+        "slots": ("whole number", 4),
+        "ratio": ("number", 0.5),
+        "verify": ("true or false", True),
+        "speed": ("one of fast, slow", "fast"),
+        "mode": ("one of a, b", "a"),
+        "hosts": ("list of text", []),
+        "ports": ("map of whole number", {}),
+        "limits": ("map", None),
+        "mixed": ("text or list of whole number", None),
+        "anything": ("JSON", None),
+    }
+
+
+def test_preparing_waits_while_the_configuration_needs_a_secret(tmp_path: Path) -> None:
+    Shelf.prepared.clear()
+    prepare(Shelf, NEEDED, tmp_path, "1")
+    assert Shelf.prepared == []
+    prepare(Shelf, {"bucket": "b", "token": "given"}, tmp_path, "1")
+    assert Shelf.prepared == [(ShelfConfig(bucket="b", token="given"), tmp_path, "1")]
+
+
+LOCAL_STORE = (ComponentType.ARTIFACT_STORE, "local", "path")
+SQLITE = (ComponentType.METADATA_STORE, "sqlite", "uri")
+REGISTRY = (ComponentType.CONTAINER_REGISTRY, "default", "uri")
+
+
+@pytest.mark.parametrize(
+    ("flavor", "given", "kept"),
+    [
+        (LOCAL_STORE, "~/a/../b", "/home/me/b"),
+        (LOCAL_STORE, "stores/mine", "/work dir/stores/mine"),
+        (SQLITE, "metadata.db", "sqlite:////work dir/metadata.db"),
+        (SQLITE, "sqlite:////data/metadata.db", "sqlite:////data/metadata.db"),
+        (REGISTRY, "localhost:5000", "localhost:5000"),
+        (REGISTRY, "registry.example.org/team/", "registry.example.org/team"),
+        (REGISTRY, "[::1]:5000", "[::1]:5000"),
+    ],
+)
+def test_places_are_kept_in_one_form(
+    flavor: tuple[ComponentType, str, str], given: str, kept: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    component_type, name, field = flavor
+    (tmp_path / "work dir").mkdir()
+    monkeypatch.chdir(tmp_path / "work dir")
+    monkeypatch.setenv("HOME", "/home/me")
+    found = validated(of_flavor(component_type, name), {field: given})
+    assert found == {field: kept.replace("/work dir", f"{tmp_path}/work dir")}
+
+
+@pytest.mark.parametrize(
+    ("flavor", "given", "message"),
+    [
+        (LOCAL_STORE, "s3://bucket/x", r"has the scheme 's3', but a path of this machine is wanted\."),
+        (LOCAL_STORE, "", r"the path is empty"),
+        (LOCAL_STORE, "a\0b", r"cannot be printed"),
+        (LOCAL_STORE, "a\udcffb", r"cannot be printed"),
+        (LOCAL_STORE, "{{a.b}}", r"cannot stand here"),
+        (SQLITE, "mysql://host/db", r"has the scheme 'mysql'"),
+        (REGISTRY, "https://localhost:5000", r"has a scheme"),
+        (REGISTRY, "user@localhost", r"no user and no password"),
+        (REGISTRY, "localhost:99999", r"is not the address of a registry"),
+        (REGISTRY, "two words", r"is not the address of a registry"),
+    ],
+)
+def test_places_that_cannot_be_meant_are_refused(
+    flavor: tuple[ComponentType, str, str], given: str, message: str
+) -> None:
+    component_type, name, field = flavor
+    with pytest.raises(InvalidConfiguration, match=message):
+        validated(of_flavor(component_type, name), {field: given})
+
+
+def test_a_scheme_that_another_flavor_serves_is_answered_with_that_flavor(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = catalogue.FlavorEntry(ComponentType.ARTIFACT_STORE, "s3", "a:B", "")
+    monkeypatch.setattr(catalogue, "_BUILT_IN", (*catalogue._BUILT_IN, entry))
+    with pytest.raises(InvalidConfiguration, match=r"; the flavor 's3' serves s3://\."):
+        validated(of_flavor(ComponentType.ARTIFACT_STORE, "local"), {"path": "s3://bucket"})
