@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from eventsourcing.dcb.api import (
@@ -19,10 +19,10 @@ from eventsourcing.dcb.api import (
 from eventsourcing.persistence import IntegrityError
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, LogBusy
-from stackledger.domain.event import Boundary, Context, Envelope, Event, Recorded
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, LogBusy, StackledgerError
+from stackledger.domain.event import Context, Envelope, Event, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
-from stackledger.eventlog.stored import StoredEvent
+from stackledger.eventlog.stored import StoredEvent, unpacked
 
 Command = TypeVar("Command")
 State = TypeVar("State")
@@ -71,27 +71,37 @@ class CommandHandler:
         is there now, at most MAX_TRIES times, then LogBusy is raised.
         """
         boundary = decider.boundary(command)
+        if not boundary:
+            raise ValueError("a decision without a boundary would be an unconditional append")
         query = DCBQuery(items=[DCBQueryItem(types=list(item.types), tags=list(item.tags)) for item in boundary])
         event_ids: list[str] = []
+        failure: StackledgerError = LogBusy(
+            f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
+            hint="Try again.",
+        )
         for attempt in range(MAX_TRIES):
             if attempt:
                 time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
             known = self._read(decider, query, seen or {}, known)
-            new = decider.decide(command, known.state)
-            while len(event_ids) < len(new):
+            events = decider.decide(command, known.state)
+            while len(event_ids) < len(events):
                 event_ids.append(self.new_id())
-            envelopes = [_envelope(event_id, context) for event_id in event_ids[: len(new)]]
+            new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
             if dry_run or not new:
-                return _handled(decider, known, new, envelopes, known.position, first=0)
+                return Handled(tuple(new), known)
             try:
-                head = self._append(boundary, query, new, envelopes, known.position)
+                head = self._append(query, new, known.position)
             except IntegrityError:
                 continue
-            return _handled(decider, known, new, envelopes, head, first=head - len(new) + 1)
-        raise LogBusy(
-            f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
-            hint="Try again.",
-        )
+            except AppendUnknown as error:
+                failure = error
+                continue
+            placed = tuple(replace(one, position=head - len(new) + place) for place, one in enumerate(new, start=1))
+            state = known.state
+            for event in events:
+                state = decider.evolve(state, event)
+            return Handled(placed, Known(state, head))
+        raise failure
 
     def _read(
         self,
@@ -117,33 +127,20 @@ class CommandHandler:
             )
         return Known(state, max(response.head or 0, after))
 
-    def _append(
-        self,
-        boundary: Boundary,
-        query: DCBQuery,
-        new: Sequence[Event],
-        envelopes: Sequence[Envelope],
-        after: int,
-    ) -> int:
-        if not boundary:
-            raise ValueError("a decision without a boundary would be an unconditional append")
-        stored = [
-            DCBEvent(type=event.TYPE, data=encode(event, envelope), tags=list(stored_tags(event, envelope)))
-            for event, envelope in zip(new, envelopes, strict=True)
+    def _append(self, query: DCBQuery, new: Sequence[Recorded], after: int) -> int:
+        """Return the position of the last of the new events, or raise IntegrityError or AppendUnknown."""
+        events = [
+            DCBEvent(type=one.event.TYPE, data=encode(one.event, one.envelope), tags=list(one.tags)) for one in new
         ]
         try:
-            return self.recorder.append(stored, DCBAppendCondition(fail_if_events_match=query, after=after))
+            return self.recorder.append(events, DCBAppendCondition(fail_if_events_match=query, after=after))
         except AppendUnknown:
             # The ids were fixed before the first try, so that an append whose answer was lost is found again.
-            first = envelopes[0].id
-            positions = [
-                sequenced.position
-                for sequenced in self.recorder.read(after=after)
-                if decode(_stored(sequenced)).envelope.id == first
-            ]
-            if positions:
-                return positions[0] + len(new) - 1
-            raise IntegrityError from None
+            first = new[0].envelope.id
+            for sequenced in self.recorder.read(after=after):
+                if unpacked(sequenced.position, sequenced.event.data)["id"] == first:
+                    return sequenced.position + len(new) - 1
+            raise
 
 
 def _stored(sequenced: DCBSequencedEvent) -> StoredEvent:
@@ -151,8 +148,8 @@ def _stored(sequenced: DCBSequencedEvent) -> StoredEvent:
     return StoredEvent(sequenced.position, event.type, tuple(event.tags), event.data)
 
 
-def _envelope(event_id: str, context: Context) -> Envelope:
-    return Envelope(
+def _recorded(event: Event, event_id: str, context: Context) -> Recorded:
+    envelope = Envelope(
         id=event_id,
         time=context.time,
         actor=context.actor,
@@ -162,21 +159,4 @@ def _envelope(event_id: str, context: Context) -> Envelope:
         correlation=context.correlation or context.command_id,
         causation=context.causation or context.command_id,
     )
-
-
-def _handled(
-    decider: Decider[Command, State],
-    known: Known[State],
-    new: Sequence[Event],
-    envelopes: Sequence[Envelope],
-    head: int,
-    first: int,
-) -> Handled[State]:
-    state = known.state
-    for event in new:
-        state = decider.evolve(state, event)
-    recorded = tuple(
-        Recorded(first + index if first else 0, envelope, stored_tags(event, envelope), event)
-        for index, (event, envelope) in enumerate(zip(new, envelopes, strict=True))
-    )
-    return Handled(recorded, Known(state if first else known.state, head))
+    return Recorded(0, envelope, stored_tags(event, envelope), event)

@@ -8,6 +8,7 @@ log, page by page, without a transaction that would keep the write-ahead log fro
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -38,17 +39,19 @@ SCHEMA = (
     f"CREATE TRIGGER events_stay BEFORE DELETE ON events {_REFUSE}",
     f"CREATE TRIGGER event_tags_keep BEFORE UPDATE ON event_tags {_REFUSE}",
     f"CREATE TRIGGER event_tags_stay BEFORE DELETE ON event_tags {_REFUSE}",
-    # INSERT OR REPLACE deletes without firing the triggers above.
+    # INSERT OR REPLACE deletes without firing the triggers above. Tags come in before their event, never after.
     f"""CREATE TRIGGER events_append BEFORE INSERT ON events
         WHEN NEW.position <= (SELECT max(position) FROM events) {_REFUSE}""",
     f"""CREATE TRIGGER event_tags_append BEFORE INSERT ON event_tags
-        WHEN EXISTS (SELECT 1 FROM event_tags WHERE tag = NEW.tag AND position = NEW.position) {_REFUSE}""",
+        WHEN NEW.position <= (SELECT max(position) FROM events) {_REFUSE}""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {FORMAT}",
 )
 
 Row = tuple[int, str, str, bytes]
 """Position, type, tags as a JSON array in stored order, data."""
+
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _FIRST_PAGE = 64
 _LARGEST_PAGE = 1024
@@ -83,23 +86,13 @@ class Selection(NamedTuple):
 
     def exists(self, connection: sqlite3.Connection, after: int) -> bool:
         """Say whether any such event has a position greater than `after`."""
-        source = "event_tags AS found" if self.tags else "events AS found"
-        sql = f"SELECT 1 FROM {source} WHERE {self._where()} found.position > ? LIMIT 1"
+        sql = _sql_of_exists(len(self.tags), len(self.types))
         return connection.execute(sql, (*self.tags, *self.types, after)).fetchone() is not None
 
     def page(self, connection: sqlite3.Connection, after: int, upto: int, most: int, *, newest_first: bool) -> Page:
         """Return up to `most` rows with `after < position <= upto`, fewer where they are large."""
-        if self.tags:
-            columns = "found.position, found.type, events.tags, events.data"
-            source = "event_tags AS found CROSS JOIN events ON events.position = found.position"
-        else:
-            columns = "found.position, found.type, found.tags, found.data"
-            source = "events AS found"
-        cursor = connection.execute(
-            f"SELECT {columns} FROM {source} WHERE {self._where()} found.position > ? AND found.position <= ?"
-            f" ORDER BY found.position {'DESC' if newest_first else 'ASC'} LIMIT ?",
-            (*self.tags, *self.types, after, upto, most),
-        )
+        sql = _sql_of_page(len(self.tags), len(self.types), newest_first)
+        cursor = connection.execute(sql, (*self.tags, *self.types, after, upto, most))
         rows: list[Row] = []
         size = 0
         for row in cursor:
@@ -110,15 +103,34 @@ class Selection(NamedTuple):
                 return Page(rows, more=True)
         return Page(rows, more=len(rows) == most)
 
-    def _where(self) -> str:
-        terms = []
-        if self.tags:
-            terms.append("found.tag = ?")
-            other = "EXISTS (SELECT 1 FROM event_tags AS other WHERE other.tag = ? AND other.position = found.position)"
-            terms += [other] * (len(self.tags) - 1)
-        if self.types:
-            terms.append(f"found.type IN ({', '.join('?' * len(self.types))})")
-        return "".join(f"{term} AND " for term in terms)
+
+def _where(tags: int, types: int) -> str:
+    terms = ["found.tag = ?"] if tags else []
+    other = "EXISTS (SELECT 1 FROM event_tags AS other WHERE other.tag = ? AND other.position = found.position)"
+    terms += [other] * (tags - 1)
+    if types:
+        terms.append(f"found.type IN ({', '.join('?' * types)})")
+    return " AND ".join([*terms, "found.position > ?"])
+
+
+@functools.lru_cache(maxsize=256)
+def _sql_of_exists(tags: int, types: int) -> str:
+    source = "event_tags AS found" if tags else "events AS found"
+    return f"SELECT 1 FROM {source} WHERE {_where(tags, types)} LIMIT 1"
+
+
+@functools.lru_cache(maxsize=256)
+def _sql_of_page(tags: int, types: int, newest_first: bool) -> str:  # noqa: FBT001 - part of the cache's key
+    if tags:
+        columns = "found.position, found.type, events.tags, events.data"
+        source = "event_tags AS found CROSS JOIN events ON events.position = found.position"
+    else:
+        columns = "found.position, found.type, found.tags, found.data"
+        source = "events AS found"
+    return (
+        f"SELECT {columns} FROM {source} WHERE {_where(tags, types)} AND found.position <= ?"
+        f" ORDER BY found.position {'DESC' if newest_first else 'ASC'} LIMIT ?"
+    )
 
 
 def _count(connection: sqlite3.Connection, tag: str, after: int, most: int) -> int:
@@ -147,6 +159,11 @@ def in_pages(
         elif more:
             after = rows[-1][0]
         most = min(4 * most, _LARGEST_PAGE)
+
+
+def tags_text(tags: Sequence[str]) -> str:
+    """Return tags as they are stored beside an event."""
+    return _AS_JSON(list(tags))
 
 
 def tags_of(row: Row) -> list[str]:

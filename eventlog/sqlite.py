@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 import os
 import sqlite3
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 from eventsourcing.dcb.api import (
     DCBAppendCondition,
@@ -43,11 +43,15 @@ from stackledger.eventlog.schema import (
     in_pages,
     log_error,
     tags_of,
+    tags_text,
     translated,
 )
 
-CHECKPOINT_BYTES = 4 * 1024 * 1024
-"""How far the write-ahead log grows before its pages are moved into the file."""
+CHECKPOINT_PAGES = 2000
+"""About how many pages a writer adds to the write-ahead log before it has them moved into the file."""
+
+READERS_MS = 200
+"""How long a checkpoint waits for those who read just then, so that they cannot keep the log growing for ever."""
 
 POLL_SECONDS = 0.01
 """How often a subscription looks for commits: 2.7 µs each, so 10 ms cost next to nothing."""
@@ -77,7 +81,7 @@ class SQLiteRecorder(DCBRecorder):
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
-        self._checkpoint_at = CHECKPOINT_BYTES
+        self._pages = 0
         forget_in_child(self)
         with self._mutex:
             self._live()
@@ -92,6 +96,7 @@ class SQLiteRecorder(DCBRecorder):
         """
         with self._mutex, translated(self.path):
             connection = self._live()
+            self._refuse_if_moved()
             last = head(connection)
             after = min(max(after or 0, 0), last)
             selections = [selection.rare_first(connection, after) for selection in _selections(query)]
@@ -125,7 +130,7 @@ class SQLiteRecorder(DCBRecorder):
             if connection is None:
                 return
             with translated(self.path), contextlib.closing(connection), self._file_lock:
-                _checkpoint(connection)
+                _checkpoint(connection, "TRUNCATE")
                 connection.close()
         self._file_lock.close()
 
@@ -136,14 +141,13 @@ class SQLiteRecorder(DCBRecorder):
         self._connection = None
 
     def _live(self) -> sqlite3.Connection:
-        """Return the connection, opened if need be, if its file is still the one that has the name."""
+        """Return the connection, opened if need be."""
         if self._closed:
             raise LogError(f"The log {self.path} was closed.")
         if self._connection is None:
             with translated(self.path):
                 self._connection = _opened(self.path, self._file_lock, self._timeout)
                 self._file = os.stat(self.path)
-        self._refuse_if_moved()
         return self._connection
 
     def _refuse_if_moved(self) -> None:
@@ -169,7 +173,13 @@ class SQLiteRecorder(DCBRecorder):
             _roll_back(connection)
             raise
         self._commit(connection)
-        self._checkpoint_if_large(connection)
+        # A row changes about one page, and the write-ahead log takes whole pages.
+        self._pages += sum(1 + len(event.tags) + len(event.data) // 4096 for event in events)
+        if self._pages >= CHECKPOINT_PAGES:
+            self._pages = 0
+            # The events are safe where they are: that they cannot be moved yet is not the append's failure.
+            with contextlib.suppress(sqlite3.Error):
+                _checkpoint(connection, "RESTART")
         return last + len(events)
 
     def _rows(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
@@ -196,14 +206,6 @@ class SQLiteRecorder(DCBRecorder):
                 raise known from error
             # After a failed write or sync of the last page, a restart may still find the commit on the disk.
             raise AppendUnknown(f"{known.message} It may or may not hold what was to be added.", hint=known.hint) from error
-
-    def _checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
-        size = _wal_size(self.path)
-        if size >= self._checkpoint_at:
-            # The events are safe where they are: that they cannot be moved yet is not the append's failure.
-            with contextlib.suppress(sqlite3.Error):
-                _checkpoint(connection)
-            self._checkpoint_at = _wal_size(self.path) + CHECKPOINT_BYTES
 
 
 class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
@@ -272,15 +274,12 @@ def _matches(connection: sqlite3.Connection, condition: DCBAppendCondition, last
 def _insert(connection: sqlite3.Connection, last: int, events: Sequence[DCBEvent]) -> None:
     numbered = list(enumerate(events, start=last + 1))
     connection.executemany(
-        "INSERT INTO events (position, type, tags, data) VALUES (?, ?, ?, ?)",
-        (
-            (position, event.type, json.dumps(event.tags, ensure_ascii=False, separators=(",", ":")), event.data)
-            for position, event in numbered
-        ),
-    )
-    connection.executemany(
         "INSERT INTO event_tags (tag, position, type) VALUES (?, ?, ?)",
         ((tag, position, event.type) for position, event in numbered for tag in dict.fromkeys(event.tags)),
+    )
+    connection.executemany(
+        "INSERT INTO events (position, type, tags, data) VALUES (?, ?, ?, ?)",
+        ((position, event.type, tags_text(event.tags), event.data) for position, event in numbered),
     )
 
 
@@ -291,20 +290,17 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Move the write-ahead log into the file and empty it, as far as readers allow, without waiting for them."""
+def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> None:
+    """Move the write-ahead log into the file, as far as readers allow, and have the next append begin it anew.
+
+    RESTART overwrites the old pages: growing a file at every commit makes each fsync several times as dear.
+    """
     (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute(f"PRAGMA busy_timeout = {READERS_MS}")
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {timeout}")
-
-
-def _wal_size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return os.stat(f"{path}-wal").st_size
-    return 0
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
