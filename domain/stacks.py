@@ -1,6 +1,7 @@
 """Stacks: combinations of components, an orchestrator and an artifact store at least.
 
 Commands: RegisterStack, UpdateStack, RenameStack, ShareStack, UnshareStack, DeleteStack, ActivateStack, AssembleStack.
+`Scope`, for whom a stack is active, is in `stack_state`; a copy is a RegisterStack with the parts of another.
 Give `seen={stack_tag(id): position}` with those that change a stack, so that of two people one is told.
 """
 
