@@ -1,0 +1,173 @@
+"""Which code runs: a digest over the source that a function reaches, and the state of the git repository."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+from stackledger.domain.events.runs import Code
+
+GIT_SECONDS = 2.0
+"""How long git may take before the run goes on without it."""
+
+
+def code_digest(function: Callable[..., object]) -> str:
+    """Return the SHA-256, in hexadecimal, over the source of a function and of all of the project that it refers to.
+
+    Functions and classes count with their source, modules with their file, and simple global values with their
+    value; what is installed does not count.
+    """
+    hashed = hashlib.sha256()
+    for name, source in sorted(_reached(function).items()):
+        hashed.update(f"{name}\0{len(source)}\0{source}\0".encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()
+
+
+def combined(digests: Iterable[str]) -> str:
+    """Return one digest over several, in their order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def code_of(function: Callable[..., object], steps: Iterable[str]) -> Code:
+    """Return which code a pipeline's function and its steps, given by their digests, are."""
+    commit, dirty = git_state(_directory(function))
+    return Code(digest=combined([code_digest(function), *steps]), commit=commit, dirty=dirty)
+
+
+def environment() -> dict[str, str]:
+    """Return the Python, the platform, and the versions of the libraries whose values steps pass on."""
+    import platform  # slow to import, needed once per run
+
+    versions: dict[str, str] = {
+        name: str(getattr(sys.modules[name], "__version__", ""))
+        for name in ("numpy", "pandas", "pyarrow", "sklearn", "cloudpickle", "pydantic")
+        if name in sys.modules
+    }
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+
+
+def _reached(function: Callable[..., object]) -> dict[str, str]:
+    """Return the source of everything that `function` refers to, directly or not, by its dotted name."""
+    found: dict[str, str] = {}
+    waiting: list[object] = [function]
+    while waiting:
+        thing = waiting.pop()
+        name = _name(thing)
+        if name in found:
+            continue
+        found[name] = _source(thing)
+        for key, value in _references(thing):
+            value = inspect.unwrap(value) if callable(value) else value  # noqa: PLW2901 - a step stands for its function
+            if isinstance(value, FunctionType | type | ModuleType):
+                if _is_of_project(value):
+                    waiting.append(value)
+            elif isinstance(value, str | int | float | bool | bytes | None):
+                found[f"{name}:{key}"] = repr(value)
+    return found
+
+
+def _references(thing: object) -> Iterator[tuple[str, object]]:
+    if isinstance(thing, type):
+        for member in vars(thing).values():
+            if isinstance(member, FunctionType):
+                yield from _references(member)
+    elif isinstance(thing, FunctionType):
+        yield from _enclosed(thing)
+        for name in sorted(_names(thing.__code__)):
+            if name in thing.__globals__:
+                yield name, thing.__globals__[name]
+
+
+def _enclosed(function: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        # A cell is empty until its variable is assigned.
+        with contextlib.suppress(ValueError):
+            yield name, cell.cell_contents
+
+
+def _names(code: CodeType) -> set[str]:
+    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*map(_names, nested))
+
+
+def _name(thing: object) -> str:
+    if isinstance(thing, ModuleType):
+        return thing.__name__
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+
+
+def _source(thing: object) -> str:
+    try:
+        if isinstance(thing, ModuleType):
+            return Path(str(thing.__file__)).read_text("utf-8", "surrogateescape")
+        return inspect.getsource(thing)  # type: ignore[arg-type]  # what has no source raises TypeError
+    except (OSError, TypeError):
+        # Typed in, or made by exec: what was compiled has to do.
+        return _compiled(thing.__code__) if isinstance(thing, FunctionType) else _name(thing)
+
+
+def _compiled(code: CodeType) -> str:
+    constants = [_compiled(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))
+
+
+def _is_of_project(thing: FunctionType | type | ModuleType) -> bool:
+    module = thing if isinstance(thing, ModuleType) else sys.modules.get(thing.__module__)
+    file = getattr(module, "__file__", None)
+    return file is not None and not _is_installed(file)
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
+    path = Path(file).resolve()
+    return any(path.is_relative_to(root) for root in _installed_roots())
+
+
+@lru_cache(maxsize=1)
+def _installed_roots() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    rooms = Path(__file__).resolve().parent
+    return (*(Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")), rooms)
+
+
+def _directory(function: Callable[..., object]) -> Path:
+    code = getattr(function, "__code__", None)
+    file = Path(code.co_filename) if code is not None else Path()
+    return file.resolve().parent if file.is_file() else Path.cwd()
+
+
+def git_state(directory: Path) -> tuple[str | None, bool]:
+    """Return the commit that is checked out around `directory`, and whether the work tree differs from it.
+
+    None and False where there is no repository, no commit or no git, or where git takes too long.
+    """
+    if not any((folder / ".git").exists() for folder in (directory, *directory.parents)):
+        return None, False
+    command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch"]
+    try:
+        lines = subprocess.run(  # noqa: S603 - a fixed command
+            command,
+            cwd=directory,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            check=True,
+            text=True,
+            errors="replace",
+        ).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None, False
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    if commit == "(initial)":
+        return None, False
+    return commit, any(not line.startswith("#") for line in lines)

@@ -1,0 +1,247 @@
+"""The graph of a pipeline while its function runs: each call of a step adds one node and returns handles."""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from pydantic import JsonValue
+
+from stackledger.domain.errors import PipelineError, near_names
+from stackledger.domain.events.runs import OutputOfStep, PlannedStep
+from stackledger.domain.names import title
+from stackledger.pipelines.parameters import stored_parameter
+from stackledger.pipelines.plan import StepPlan
+
+if TYPE_CHECKING:
+    from stackledger.pipelines.step import Step
+
+
+class OutputHandle:
+    """What a step will put out: pass it to other steps. Its value is not known while the pipeline is put together."""
+
+    __slots__ = ("graph", "output", "step")
+
+    def __init__(self, graph: Graph, step: str, output: str) -> None:
+        self.graph = graph
+        self.step = step
+        self.output = output
+
+    def __repr__(self) -> str:
+        """Name step and output."""
+        return f"<output {self.output!r} of the step {self.step!r}>"
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise PipelineError(
+            f"The output {self.output!r} of the step {self.step!r} has no value yet: steps run after the whole pipeline"
+            " was put together.",
+            hint="Decide, unpack and compute inside a step. Several outputs come from -> tuple[A, B].",
+        )
+
+    __bool__ = __iter__ = __len__ = __getitem__ = __call__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = _refuse
+
+
+After = str | OutputHandle | Sequence[str | OutputHandle] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    step: Step
+    inputs: Mapping[str, OutputHandle]
+    parameters: dict[str, JsonValue]
+    after: tuple[str, ...]
+
+
+class Graph:
+    """The steps of one pipeline, in the order of their calls."""
+
+    def __init__(self, pipeline: str) -> None:
+        self._pipeline = pipeline
+        self._nodes: dict[str, _Node] = {}
+
+    def add(
+        self, step: Step, args: Sequence[object], kwargs: Mapping[str, object], chosen: str | None, after: After
+    ) -> OutputHandle | tuple[OutputHandle, ...] | None:
+        """Add a call of a step; return a handle for its output, or a tuple for several, or None without any."""
+        node_id = self._id(step, chosen)
+        what = f"step {node_id!r}"
+        try:
+            bound = step.signature.call.bind(*args, **kwargs)
+        except TypeError as error:
+            raise PipelineError(
+                f"The {what} is called with the wrong arguments: {error}.",
+                hint=f"It takes {step.name}{_parameters(step.signature.call)}.",
+            ) from error
+        bound.apply_defaults()
+        inputs: dict[str, OutputHandle] = {}
+        parameters: dict[str, JsonValue] = {}
+        for name, value in bound.arguments.items():
+            where = f"The argument {name!r} of the {what}"
+            if isinstance(value, OutputHandle):
+                inputs[name] = self._own(value, where)
+            else:
+                _refuse_nested(value, where)
+                parameters[name] = stored_parameter(value, step.signature.annotations[name], where)
+        self._nodes[node_id] = _Node(step, inputs, parameters, self._after(after, what))
+        handles = tuple(OutputHandle(self, node_id, output.name) for output in step.signature.outputs)
+        if not handles:
+            return None
+        return handles[0] if len(handles) == 1 else handles
+
+    def planned(self) -> tuple[StepPlan, ...]:
+        """Return the steps in an order in which they can be executed, near the order of their calls."""
+        parents = {node_id: self._parents(node_id) for node_id in self._nodes}
+        return tuple(self._plan(node_id, parents[node_id]) for node_id in _sorted(parents))
+
+    def _id(self, step: Step, chosen: str | None) -> str:
+        if chosen is not None:
+            node_id = title(chosen, "step")
+            if node_id in self._nodes:
+                raise PipelineError(f"Two steps have the id {node_id!r}.", hint="Give one of them another id.")
+            return node_id
+        node_id, number = step.name, 1
+        while node_id in self._nodes:
+            number += 1
+            node_id = f"{step.name}_{number}"
+        return title(node_id, "step")
+
+    def _own(self, handle: OutputHandle, where: str) -> OutputHandle:
+        if handle.graph is not self:
+            raise PipelineError(f"{where} is {handle!r} of another pipeline, or of another call of this one.")
+        return handle
+
+    def _after(self, after: After, what: str) -> tuple[str, ...]:
+        if after is None:
+            return ()
+        members = [after] if isinstance(after, str | OutputHandle) else after
+        if not isinstance(members, Sequence):
+            raise PipelineError(
+                f"The {what} is to come after {after!r}.", hint="Name a step by its id, or a list of them."
+            )
+        names = []
+        for member in members:
+            if isinstance(member, OutputHandle):
+                names.append(self._own(member, f"`after` of the {what}").step)
+            elif isinstance(member, str):
+                names.append(title(member, "step"))
+            else:
+                raise PipelineError(
+                    f"The {what} is to come after {member!r}.",
+                    hint="Name a step by its id, or give one of its outputs.",
+                )
+        return tuple(names)
+
+    def _parents(self, node_id: str) -> tuple[str, ...]:
+        node = self._nodes[node_id]
+        named = [self._named(name, node_id) for name in node.after]
+        return tuple(dict.fromkeys([*(handle.step for handle in node.inputs.values()), *named]))
+
+    def _named(self, name: str, wanted_by: str) -> str:
+        if name in self._nodes:
+            return name
+        called = [node_id for node_id, node in self._nodes.items() if node.step.name == name]
+        if len(called) == 1:
+            return called[0]
+        raise PipelineError(
+            f"The step {wanted_by!r} is to come after {name!r}, "
+            + (f"which is called {len(called)} times: {', '.join(called)}." if called else "which is no step here."),
+            near=near_names(name, self._nodes) if not called else (),
+        )
+
+    def _plan(self, node_id: str, parents: tuple[str, ...]) -> StepPlan:
+        node = self._nodes[node_id]
+        step = node.step
+        return StepPlan(
+            planned=PlannedStep(
+                name=node_id,
+                source=step.source,
+                digest=step.digest,
+                upstream=parents,
+                inputs={
+                    name: OutputOfStep(step=handle.step, output=handle.output) for name, handle in node.inputs.items()
+                },
+                parameters=node.parameters,
+                outputs=tuple(output.name for output in step.signature.outputs),
+                retry=step.retry,
+            ),
+            function=step.function,
+            signature=step.signature,
+            artifacts={
+                output.name: output.artifact or f"{self._pipeline}::{node_id}::{output.name}"
+                for output in step.signature.outputs
+            },
+        )
+
+
+def _parameters(call: inspect.Signature) -> inspect.Signature:
+    return call.replace(return_annotation=inspect.Signature.empty)
+
+
+def _refuse_nested(value: object, where: str) -> None:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    for member in members:
+        if isinstance(member, OutputHandle):
+            raise PipelineError(
+                f"{where} holds {member!r} inside a {type(value).__name__}.",
+                hint="Pass each output as an argument of its own.",
+            )
+
+
+def _sorted(parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the nodes with parents first, and otherwise in their order, or raise PipelineError naming a cycle."""
+    order = {node: index for index, node in enumerate(parents)}
+    children: dict[str, list[str]] = {node: [] for node in parents}
+    missing = {node: len(needed) for node, needed in parents.items()}
+    for node, needed in parents.items():
+        for parent in needed:
+            children[parent].append(node)
+    names = list(parents)
+    free = [order[node] for node, count in missing.items() if not count]
+    done: list[str] = []
+    while free:
+        node = names[heapq.heappop(free)]
+        done.append(node)
+        for child in children[node]:
+            missing[child] -= 1
+            if not missing[child]:
+                heapq.heappush(free, order[child])
+    if len(done) < len(names):
+        raise PipelineError(
+            f"Steps wait for each other: {' → '.join(_cycle(parents, set(names) - set(done)))}.",
+            hint="Take one of them out of `after`.",
+        )
+    return done
+
+
+def _cycle(parents: Mapping[str, Sequence[str]], stuck: set[str]) -> list[str]:
+    path = [min(stuck)]
+    while True:
+        parent = next(node for node in parents[path[-1]] if node in stuck)
+        if parent in path:
+            return [*path[path.index(parent) :], parent][::-1]
+        path.append(parent)
+
+
+_building: ContextVar[Graph | None] = ContextVar("stackledger_graph", default=None)
+
+
+def graph_being_built() -> Graph | None:
+    """Return the graph of the pipeline whose function is running here, None outside of one."""
+    return _building.get()
+
+
+@contextmanager
+def building(graph: Graph) -> Iterator[None]:
+    """Let steps that are called inside add themselves to `graph`."""
+    token = _building.set(graph)
+    try:
+        yield
+    finally:
+        _building.reset(token)

@@ -1,0 +1,126 @@
+"""`@pipeline` makes a function a pipeline: calling it puts the graph together, then runs it on the active stack."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, overload
+
+from pydantic import JsonValue
+
+from stackledger.domain.errors import PipelineError
+from stackledger.domain.names import title
+from stackledger.pipelines.code import code_of, environment
+from stackledger.pipelines.graph import Graph, OutputHandle, building, graph_being_built
+from stackledger.pipelines.parameters import restored_parameter, stored_parameter
+from stackledger.pipelines.plan import PipelinePlan, default_run_name
+from stackledger.pipelines.runner import runner
+from stackledger.pipelines.signature import Signature, signature_of
+from stackledger.pipelines.step import Step, function_name
+
+if TYPE_CHECKING:
+    from stackledger.pipelines.responses import RunResponse
+
+
+class Pipeline:
+    """A function as a pipeline; what it calls inside are steps."""
+
+    def __init__(
+        self, function: Callable[..., object], *, name: str | None = None, run_name: str | None = None
+    ) -> None:
+        if not callable(function) or isinstance(function, type | Step | Pipeline):
+            raise PipelineError(f"{function!r} cannot be a pipeline.", hint="Put @pipeline above a function.")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = title(function_name(function) if name is None else name, "pipeline")
+        self.run_name = run_name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> RunResponse | Any:
+        """Run the pipeline on the active stack and return the run, or raise RunFailed naming the steps that failed.
+
+        Inside another pipeline, the steps of this one become steps of that one.
+        """
+        if graph_being_built() is not None:
+            return self.function(*args, **kwargs)
+        return runner().run(self.plan(*args, **kwargs))
+
+    def plan(self, *args: Any, **kwargs: Any) -> PipelinePlan:
+        """Put the graph together without running anything, or raise PipelineError."""
+        parameters = self._parameters(args, kwargs)
+        graph = Graph(self.name)
+        with building(graph):
+            self.function(
+                **{
+                    name: restored_parameter(value, self.signature.annotations[name])
+                    for name, value in parameters.items()
+                }
+            )
+        steps = graph.planned()
+        if not steps:
+            raise PipelineError(
+                f"The pipeline {self.name!r} has no steps.", hint="Call at least one step inside its function."
+            )
+        return PipelinePlan(
+            name=self.name,
+            run_name=default_run_name(self.name) if self.run_name is None else self.run_name,
+            parameters=parameters,
+            steps=steps,
+            code=code_of(self.function, (step.planned.digest for step in steps)),
+            environment=environment(),
+        )
+
+    def with_options(self, *, name: str | None = None, run_name: str | None = None) -> Pipeline:
+        """Return a copy of the pipeline with other options; what is not given stays.
+
+        In the name of its runs, `{date}` and `{time}` stand for the moment of the start.
+        """
+        return Pipeline(self.function, name=self.name, run_name=self.run_name).configure(name=name, run_name=run_name)
+
+    def configure(self, *, name: str | None = None, run_name: str | None = None) -> Pipeline:
+        """Change options of the pipeline; return it."""
+        if name is not None:
+            self.name = title(name, "pipeline")
+        if run_name is not None:
+            self.run_name = run_name
+        return self
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """What the pipeline takes."""
+        return signature_of(self.function, f"pipeline {self.name!r}")
+
+    def _parameters(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, JsonValue]:
+        try:
+            bound = self.signature.call.bind(*args, **kwargs)
+        except TypeError as error:
+            raise PipelineError(
+                f"The pipeline {self.name!r} is called with the wrong arguments: {error}.",
+                hint=f"It takes {self.name}{self.signature.call}.",
+            ) from error
+        bound.apply_defaults()
+        parameters: dict[str, JsonValue] = {}
+        for name, value in bound.arguments.items():
+            where = f"The parameter {name!r} of the pipeline {self.name!r}"
+            if isinstance(value, OutputHandle):
+                raise PipelineError(f"{where} is {value!r}, which belongs to a pipeline that was put together before.")
+            parameters[name] = stored_parameter(value, self.signature.annotations[name], where)
+        return parameters
+
+
+@overload
+def pipeline(function: Callable[..., object], /) -> Pipeline: ...
+@overload
+def pipeline(
+    *, name: str | None = None, run_name: str | None = None
+) -> Callable[[Callable[..., object]], Pipeline]: ...
+def pipeline(
+    function: Callable[..., object] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    run_name: str | None = None,
+) -> Pipeline | Callable[[Callable[..., object]], Pipeline]:
+    """Make a function a pipeline, as `@pipeline` or `@pipeline(name=…, run_name=…)`."""
+    if function is not None:
+        return Pipeline(function, name=name, run_name=run_name)
+    return lambda function: Pipeline(function, name=name, run_name=run_name)

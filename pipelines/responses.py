@@ -1,0 +1,56 @@
+"""What a call of a pipeline returns: the run, its steps, and their outputs, which load when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stackledger.domain.errors import PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactResponse:
+    """An artifact that a step put out. `digest` is the SHA-256 of its bytes in the artifact store."""
+
+    id: str
+    name: str
+    digest: str
+    size: int
+    materializer: str
+    data_type: str
+    loader: Callable[[], object] = field(repr=False)
+
+    def load(self) -> object:
+        """Return the value, from bytes that still have the digest that the log knows."""
+        return self.loader()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResponse:
+    """A step of a run; `status` is one of waiting, running, retrying, succeeded, failed and skipped."""
+
+    name: str
+    status: str
+    attempt: int
+    outputs: Mapping[str, ArtifactResponse]
+
+    @property
+    def output(self) -> ArtifactResponse:
+        """The only output."""
+        if len(self.outputs) != 1:
+            raise PipelineError(
+                f"The step {self.name!r} has {len(self.outputs)} outputs.",
+                hint='Choose one by its name: `.outputs["name"]`.',
+            )
+        return next(iter(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class RunResponse:
+    """A run; `status` is one of running, succeeded, failed and dead."""
+
+    id: str
+    name: str
+    pipeline: str
+    status: str
+    steps: Mapping[str, StepResponse]

@@ -1,0 +1,134 @@
+"""What a step's function takes and puts out, read from its signature and annotations."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+from stackledger.domain.errors import InvalidName, PipelineError
+from stackledger.domain.names import title
+
+RESERVED = ("id", "after")
+"""Arguments of the call of a step, so that no step can have an argument of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One value that a step puts out. `artifact` is the name that the user gave it, None where there is none."""
+
+    name: str
+    annotation: object
+    artifact: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Arguments in their order, with annotations resolved (Any where there is none), and outputs in theirs."""
+
+    call: inspect.Signature
+    annotations: Mapping[str, object]
+    outputs: tuple[Output, ...]
+
+
+def signature_of(function: Callable[..., object], what: str) -> Signature:
+    """Return the signature of a function that is to be a step or a pipeline, or raise PipelineError.
+
+    A single output is called `output`, the members of an annotated tuple `output_0`, `output_1` …, unless
+    `Annotated[T, "name"]` names them; None means no output, no annotation one of any type.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise PipelineError(
+            f"The {what} is a coroutine or a generator.", hint="Make it a function that returns its values."
+        )
+    call = inspect.signature(function)
+    for parameter in call.parameters.values():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            raise PipelineError(
+                f"The {what} takes *{parameter.name}, so that its inputs have no names.", hint="Name each argument."
+            )
+        if parameter.name in RESERVED:
+            raise PipelineError(
+                f"The {what} has an argument {parameter.name!r}, which says how a step is placed in the graph.",
+                hint="Give the argument another name.",
+            )
+    hints = _hints(function, what)
+    returned = hints.pop("return", inspect.Signature.empty)
+    return Signature(
+        call=call,
+        annotations={name: _bare(hints.get(name, Any)) for name in call.parameters},
+        outputs=_outputs(returned, what),
+    )
+
+
+def _hints(function: Callable[..., object], what: str) -> dict[str, Any]:
+    try:
+        enclosing = inspect.getclosurevars(function).nonlocals
+        return typing.get_type_hints(function, localns=dict(enclosing) or None, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError, ValueError) as error:
+        raise PipelineError(
+            f"An annotation of the {what} cannot be read: {error}.",
+            hint="Import what it names at the top of the module, not only for type checking.",
+        ) from error
+
+
+def _bare(annotation: object) -> object:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _outputs(returned: object, what: str) -> tuple[Output, ...]:
+    if returned is inspect.Signature.empty:
+        return (Output("output", Any, None),)
+    if returned is None or returned is type(None):
+        return ()
+    members = get_args(returned) if get_origin(returned) is tuple else ()
+    if not members or Ellipsis in members:
+        return (_output(returned, "output", what),)
+    outputs = tuple(_output(member, f"output_{index}", what) for index, member in enumerate(members))
+    names = [output.name for output in outputs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PipelineError(f"Two outputs of the {what} are named {twice!r}.", hint="Name each output differently.")
+    return outputs
+
+
+def _output(annotation: object, default: str, what: str) -> Output:
+    if get_origin(annotation) is not Annotated:
+        return Output(default, annotation, None)
+    bare, *marks = get_args(annotation)
+    chosen = next((mark for mark in marks if isinstance(mark, str)), None)
+    if chosen is None:
+        return Output(default, bare, None)
+    try:
+        name = title(chosen, "output")
+    except InvalidName as error:
+        raise PipelineError(f"An output of the {what} cannot be named so: {error.message}", hint=error.hint) from error
+    return Output(name, bare, name)
+
+
+_NUMBERS: dict[object, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex}
+
+
+def fits(value: object, annotation: object) -> bool:
+    """Say whether a value is what an annotation promises, as far as its class can tell.
+
+    Numbers of other libraries fit where they behave as the built-in ones; parameters of generic types, and
+    annotations that are no classes, are not looked into.
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return fits(value, get_args(annotation)[0])
+    if origin in {typing.Union, types.UnionType}:
+        return any(fits(value, member) for member in get_args(annotation))
+    if origin is typing.Literal:
+        return value in get_args(annotation)
+    if annotation is None:
+        return value is None
+    wanted = origin or annotation
+    if wanted is Any or not isinstance(wanted, type) or getattr(wanted, "_is_protocol", False):
+        return True
+    return isinstance(value, _NUMBERS.get(wanted, wanted))

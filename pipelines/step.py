@@ -1,0 +1,116 @@
+"""`@step` makes a function a step: inside a pipeline a call adds it to the graph, elsewhere it is just called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+from stackledger.domain.errors import PipelineError
+from stackledger.domain.events.runs import Retry
+from stackledger.domain.names import title
+from stackledger.pipelines.code import code_digest
+from stackledger.pipelines.graph import After, graph_being_built
+from stackledger.pipelines.signature import Signature, signature_of
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetryConfig:
+    """How often a failed step is tried again, after `delay` seconds, which `backoff` multiplies each time.
+
+    A back-off of 0 or 1 keeps the delay as it is.
+    """
+
+    max_retries: int = 1
+    delay: float = 0
+    backoff: float = 1
+
+
+class Step:
+    """A function as a step of pipelines."""
+
+    def __init__(
+        self, function: Callable[..., object], *, name: str | None = None, retry: StepRetryConfig | None = None
+    ) -> None:
+        if not callable(function) or isinstance(function, type | Step):
+            raise PipelineError(f"{function!r} cannot be a step.", hint="Put @step above a function.")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = title(function_name(function) if name is None else name, "step")
+        self.retry = _retry(retry, self.name)
+
+    def __call__(self, *args: Any, id: str | None = None, after: After = None, **kwargs: Any) -> Any:  # noqa: A002 - the function's own arguments and values
+        """Add the step to the pipeline that is being put together, or call the function where there is none.
+
+        `id` names the step in its pipeline, `after` the steps that come before it without passing anything on.
+        """
+        graph = graph_being_built()
+        if graph is not None:
+            return graph.add(self, args, kwargs, id, after)
+        if id is not None or after is not None:
+            raise PipelineError(
+                f"The step {self.name!r} is called outside of a pipeline, where `id` and `after` mean nothing."
+            )
+        return self.function(*args, **kwargs)
+
+    def with_options(self, *, name: str | None = None, retry: StepRetryConfig | None = None) -> Step:
+        """Return a copy of the step with other options; what is not given stays."""
+        copy = Step(self.function, name=self.name)
+        copy.retry = self.retry
+        return copy.configure(name=name, retry=retry)
+
+    def configure(self, *, name: str | None = None, retry: StepRetryConfig | None = None) -> Step:
+        """Change options of the step; return it."""
+        if name is not None:
+            self.name = title(name, "step")
+        if retry is not None:
+            self.retry = _retry(retry, self.name)
+        return self
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """What the step takes and puts out."""
+        return signature_of(self.function, f"step {self.name!r}")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The digest of the code that the step reaches."""
+        return code_digest(self.function)
+
+    @property
+    def source(self) -> str:
+        """The dotted path of the function."""
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+
+def function_name(function: Callable[..., object]) -> str:
+    """Return the name that a function gives to a step or pipeline; names begin with a letter or digit."""
+    return getattr(function, "__name__", type(function).__name__).lstrip("_")
+
+
+def _retry(retry: StepRetryConfig | None, step: str) -> Retry:
+    if retry is None:
+        return Retry()
+    if not isinstance(retry, StepRetryConfig):
+        raise PipelineError(f"The step {step!r} has {retry!r} for its retries.", hint="Give a StepRetryConfig.")
+    return Retry(max_retries=retry.max_retries, delay=retry.delay, backoff=retry.backoff or 1)
+
+
+@overload
+def step(function: Callable[..., object], /) -> Step: ...
+@overload
+def step(
+    *, name: str | None = None, retry: StepRetryConfig | None = None
+) -> Callable[[Callable[..., object]], Step]: ...
+def step(
+    function: Callable[..., object] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: StepRetryConfig | None = None,
+) -> Step | Callable[[Callable[..., object]], Step]:
+    """Make a function a step, as `@step` or `@step(name=…, retry=…)`."""
+    if function is not None:
+        return Step(function, name=name, retry=retry)
+    return lambda function: Step(function, name=name, retry=retry)

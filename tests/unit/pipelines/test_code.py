@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from stackledger.pipelines.code import code_digest, environment, git_state
+
+STEPS = """
+from stackledger.pipelines.step import step
+from stackledger.pipelines.pipeline import pipeline
+import json
+import {helper}
+
+RATE = 0.1
+UNUSED = 1
+
+def unused():
+    return 1
+
+def scale(value):
+    return value * RATE
+
+class Scaler:
+    def apply(self, value):
+        return scale(value)
+
+@step
+def train(value: float) -> float:
+    return Scaler().apply(value)
+
+@step
+def other() -> str:
+    return json.dumps({helper}.answer())
+
+@pipeline
+def training():
+    train(1.0)
+    other()
+"""
+HELPER = "def answer():\n    return 42\n"
+
+
+class Project:
+    """A module of somebody's project, written and imported anew after each edit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.edits = 0
+        self.names: list[str] = []
+
+    def digests(self, steps: str = STEPS, helper: str = HELPER) -> tuple[str, str, str]:
+        self.edits += 1
+        self._write("project_helper", self.folder / f"{self.edits}_helper.py", helper)
+        module = self._write(
+            "project_steps", self.folder / f"{self.edits}_steps.py", steps.replace("{helper}", "project_helper")
+        )
+        plan = module.training.plan()
+        return module.train.digest, module.other.digest, plan.code.digest
+
+    def _write(self, name: str, path: Path, text: str) -> ModuleType:
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        self.names.append(name)
+        spec.loader.exec_module(module)
+        return module
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    made = Project(tmp_path)
+    yield made
+    for name in made.names:
+        sys.modules.pop(name, None)
+
+
+def test_the_same_code_has_the_same_digest(project: Project) -> None:
+    assert project.digests() == project.digests()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return Scaler().apply(value)", "return Scaler().apply(value) + 1"),
+        ("return value * RATE", "return value / RATE"),
+        ("return scale(value)", "return 2 * scale(value)"),
+        ("RATE = 0.1", "RATE = 0.2"),
+    ],
+)
+def test_a_change_that_a_step_reaches_changes_its_digest_alone(project: Project, old: str, new: str) -> None:
+    train, other, whole = project.digests()
+    train_after, other_after, whole_after = project.digests(STEPS.replace(old, new))
+    assert train_after != train
+    assert other_after == other
+    assert whole_after != whole
+
+
+def test_a_change_in_a_module_of_the_project_changes_the_digest(project: Project) -> None:
+    train, other, whole = project.digests()
+    train_after, other_after, whole_after = project.digests(helper=HELPER.replace("42", "43"))
+    assert train_after == train
+    assert other_after != other
+    assert whole_after != whole
+
+
+def test_what_no_step_refers_to_does_not_count(project: Project) -> None:
+    assert project.digests() == project.digests(
+        STEPS.replace("UNUSED = 1", "UNUSED = 2").replace("return 1\n", "return 2\n")
+    )
+
+
+def test_a_change_of_the_pipeline_alone_leaves_its_steps_as_they_are(project: Project) -> None:
+    train, other, whole = project.digests()
+    again = project.digests(STEPS.replace("train(1.0)", "train(2.0)"))
+    assert again[:2] == (train, other)
+    assert again[2] != whole
+
+
+def test_code_without_source_has_a_digest_of_what_was_compiled() -> None:
+    def made(text: str) -> str:
+        names: dict[str, object] = {"__name__": "typed_in"}
+        exec(text, names)  # noqa: S102 - as typed into an interpreter
+        function = names["f"]
+        assert callable(function)
+        return code_digest(function)
+
+    assert made("def f(): return [x + 1 for x in y]") == made("def f():\n    return [x + 1 for x in y]")
+    assert made("def f(): return 1") != made("def f(): return 2")
+
+
+def test_a_closure_counts_with_what_it_holds() -> None:
+    def adder(amount: int) -> str:
+        def add(value: int) -> int:
+            return value + amount
+
+        return code_digest(add)
+
+    assert adder(1) == adder(1)
+    assert adder(1) != adder(2)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.invalid", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_run_knows_its_commit_and_whether_the_work_tree_differs(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    assert git_state(inside) == (None, False)
+    git(tmp_path, "init", "-q")
+    assert git_state(inside) == (None, False)
+    (tmp_path / "run.py").write_text("1")
+    git(tmp_path, "add", "run.py")
+    git(tmp_path, "commit", "-q", "-m", "First")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    assert git_state(inside) == (commit, False)
+    (tmp_path / "run.py").write_text("2")
+    assert git_state(inside) == (commit, True)
+
+
+def test_a_damaged_repository_and_a_missing_git_are_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").write_text("nonsense")
+    assert git_state(tmp_path) == (None, False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(tmp_path) == (None, False)
+
+
+def test_the_environment_names_python_and_the_platform() -> None:
+    assert {"python", "platform", "pydantic"} <= environment().keys()
