@@ -92,16 +92,16 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environ
     return environment
 
 
-def _modules(folder: Path, package: str) -> set[str]:
-    return {f"{package}/{path.relative_to(folder)}" for path in folder.rglob("*.py")}
+def _files(folder: Path, package: str) -> set[str]:
+    return {f"{package}/{path.relative_to(folder)}" for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_wheel_holds_every_room(built: Built) -> None:
-    expected = {"stackledger/py.typed"} | _modules(built.source / "src/stackledger", "stackledger")
+    expected = _files(built.source / "src/stackledger", "stackledger")
     for room in ROOMS:
-        modules = _modules(built.source / room, f"stackledger/{room}")
-        assert f"stackledger/{room}/__init__.py" in modules
-        expected |= modules
+        # Files that are not modules have to be listed under package-data.
+        expected |= _files(built.source / room, f"stackledger/{room}")
+    assert {"stackledger/py.typed", *(f"stackledger/{room}/__init__.py" for room in ROOMS)} <= expected
     names = set(zipfile.ZipFile(built.wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
