@@ -149,17 +149,22 @@ class LocalArtifactStore:
         """Make the folder, or raise ArtifactError if it cannot be written to."""
         with self._errors("make the store's folder"):
             self._make_ready()
-            with self._new_file():
-                pass
+            with self._new_file() as (_, path):
+                path.unlink()
 
     def _make_ready(self) -> None:
         if self._ready:
             return
+        there = self.root.parent
+        while not there.exists():
+            there = there.parent
         self._objects.mkdir(parents=True, exist_ok=True)
         self._writing.mkdir(exist_ok=True)
-        # Whoever made the folders may have died before their names were durable.
-        for folder in (self.root, self.root.parent):
+        # Also where the folders are there: whoever made them may have died before their names were durable.
+        for folder in (self.root, *self.root.parents):
             _sync_folder(folder)
+            if folder == there:
+                break
         self._ready = True
 
     def _path(self, digest: str) -> Path:
@@ -204,9 +209,9 @@ class LocalArtifactStore:
         try:
             with _open(path, _WRITING, _READ_ONLY) as descriptor:
                 yield descriptor, path
-        finally:
-            # Gone already where it was published.
+        except BaseException:
             path.unlink(missing_ok=True)
+            raise
 
     def _publish(self, descriptor: int, path: Path, stored: Stored) -> None:
         os.fsync(descriptor)
