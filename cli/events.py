@@ -1,0 +1,100 @@
+"""`stackledger log`: the events from which everything else is derived."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from stackledger.cli.groups import Call, Group
+from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain
+from stackledger.cli.stacks import pagination
+
+GROUP = Group("log")
+
+_COLUMNS = [
+    Column("POSITION", "position"),
+    Column("TIME", "time"),
+    Column("TYPE", "type"),
+    Column("ACTOR", "actor"),
+    Column("TAGS", "tags", show="\n".join),
+    Column("REASON", "reason"),
+    Column("TICKET", "ticket", shown=False),
+    Column("HOST", "host", shown=False),
+    Column("ID", "id", shown=False),
+    Column("VERSION", "version", shown=False),
+    Column("DATA", "data", shown=False, show=json.dumps),
+]
+
+
+def event_listing(items: list[JSON], pages: JSON | None) -> Listing:
+    """Return events as a list to print."""
+    return Listing(items, _COLUMNS, pages, nothing="No events found.")
+
+
+@GROUP.listing(
+    "list",
+    example="stackledger log list --type stack.registered --since 2026-03-01",
+    filters={
+        "tag": "Only events with this tag; may be given repeatedly, then with all of them.",
+        "type": "Only this type, or this version of it (stack.registered/1); may be given repeatedly.",
+        "actor": "Only events of this user.",
+        "since": "Only events from this POSITION or TIME on.",
+        "until": "Only events up to this POSITION or TIME.",
+    },
+    as_of=False,
+    sort=False,
+)
+def list_events(call: Call) -> Listing:
+    """List events, newest first."""
+    given = call.filters
+    page = call.client.log_events(
+        tags=given.get("tag", ()),
+        types=given.get("type", ()),
+        actor=given.get("actor"),
+        since=given.get("since"),
+        until=given.get("until"),
+        **call.paging,
+    )
+    return event_listing([event.to_json() for event in page.items], pagination(page))
+
+
+@GROUP.query("show", example="stackledger log show 12", as_of=False)
+def show(
+    call: Call, position: Annotated[int, typer.Argument(metavar="POSITION", min=1, help="Where it stands.")]
+) -> Details:
+    """Show one event, its data included."""
+    item = call.client.log_event(position).to_json()
+    rows = [[key.upper(), plain(value)] for key, value in item.items() if key not in {"tags", "data"}]
+    rows += [["TAGS", "\n".join(item["tags"])], ["DATA", json.dumps(item["data"], indent=2, ensure_ascii=False)]]
+    return Details(item, [Table(["PROPERTY", "VALUE"], rows, title=f"Event {position}")])
+
+
+@GROUP.plain("tail", example="stackledger log tail -f")
+def tail(
+    call: Call,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=1000, help="How many events to begin with.")] = 10,
+) -> None:
+    """Print the newest events as JSON lines. With -f, go on with those that come."""
+    from stackledger.cli.printing import print_json_line
+
+    newest: list[Any] = call.client.log_events(size=lines).items if lines else []
+    for event in reversed(newest):
+        print_json_line(event.to_json())
+    if follow:
+        for event in call.client.follow_log(after=newest[0].position if newest else None):
+            print_json_line(event.to_json())
+
+
+@GROUP.query("stats", example="stackledger log stats", as_of=False)
+def stats(call: Call) -> Details:
+    """Count the log's events."""
+    item = call.client.log_stats()
+    counts = item.get("types", {})
+    rows = [[key.replace("_", " ").upper(), plain(value)] for key, value in item.items() if not isinstance(value, dict)]
+    parts: list[Table | str] = [Table(["PROPERTY", "VALUE"], rows, title="Event log")]
+    if counts:
+        parts.append(Table(["TYPE", "EVENTS"], [[kind, f"{count:,}"] for kind, count in counts.items()]))
+    return Details(item, parts)

@@ -1,0 +1,100 @@
+"""`stackledger flavor`, and the `flavor` group of each type of component."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.options import FlavorName, Yes
+from stackledger.cli.printing import Column, Details, Listing, Table, plain, ticked
+from stackledger.domain.component_types import ComponentType
+
+GROUP = Group("flavor")
+
+_COLUMNS = [
+    Column("FLAVOR", "name"),
+    Column("TYPE", "type"),
+    Column("SUMMARY", "summary"),
+    Column("CUSTOM", "custom", show=ticked),
+    Column("SOURCE", "source", shown=False),
+]
+
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--type", "-t", metavar="TYPE", help="Only flavors of this type of component, such as artifact-store."
+    ),
+]
+Source = Annotated[str, typer.Argument(metavar="MODULE.CLASS", help="The dotted name of the flavor's class.")]
+
+
+@GROUP.query("list", example="stackledger flavor list --type artifact-store", as_of=False, columns=True)
+def list_all(call: Call, kind: Kind = None) -> Listing:
+    """List the flavors of all types of component."""
+    return _listing(call.client.list_flavors(_type(kind) if kind else None))
+
+
+def add_flavor_commands(group: Group, kind: ComponentType) -> None:
+    """Give the group of a component type its `flavor` group; `flavor --list` is `flavor list`."""
+    flavors = Group(
+        "flavor", f"See the flavors of the type {kind.words}, and add your own.", aliases={"--list": "list"}
+    )
+    program = f"stackledger {kind.group} flavor"
+
+    @flavors.query("list", example=f"{program} list", as_of=False, columns=True)
+    def list_flavors(call: Call) -> Listing:
+        """List the flavors of this type."""
+        return _listing(call.client.list_flavors(kind))
+
+    @flavors.query("describe", example=f"{program} describe FLAVOR", as_of=False)
+    def describe(call: Call, name: FlavorName) -> Details:
+        """Show a flavor and how it is configured."""
+        flavor = call.client.get_flavor(kind, name)
+        rows = [[field["name"], field["type"], _needed(field), field["description"] or ""] for field in flavor.fields]
+        return Details(
+            flavor.to_json(),
+            [
+                f"The {kind.words} flavor '{flavor.name}' {flavor.summary}.",
+                Table(["KEY", "TYPE", "NEEDED", "MEANING"], rows, title="Configuration")
+                if rows
+                else "It has no configuration.",
+            ],
+        )
+
+    @flavors.change("register", example=f"{program} register my_module.MyFlavor")
+    def register(call: Call, source: Source) -> Done:
+        """Add a flavor of your own. It is a class that your Python can import."""
+        flavor = call.client.register_flavor(kind, source)
+        return Done(f"Successfully registered the {kind.words} flavor `{flavor.name}`.", flavor.to_json())
+
+    @flavors.change("delete", example=f"{program} delete my_flavor --yes")
+    def delete(call: Call, name: FlavorName, yes: Yes = False) -> Done:
+        """Take a flavor of your own away. No component may be of it."""
+        flavor = call.client.get_flavor(kind, name)
+        call.confirm(f"Delete the {kind.words} flavor '{flavor.name}'?", yes=yes)
+        call.client.delete_flavor(kind, name)
+        return Done(f"Deleted the {kind.words} flavor `{flavor.name}`.", flavor.to_json())
+
+    group.add(flavors)
+
+
+def _listing(flavors: Any) -> Listing:
+    return Listing([flavor.to_json() for flavor in flavors], _COLUMNS, nothing="There are no flavors of this type yet.")
+
+
+def _needed(field: dict[str, Any]) -> str:
+    if field["required"]:
+        return "[required]"
+    return "" if field["default"] is None else f"default: {plain(field['default'])}"
+
+
+def _type(text: str) -> ComponentType:
+    from stackledger.domain.errors import UsageError, near_names
+
+    name = text.replace("-", "_")
+    if name not in set(ComponentType):
+        groups = [kind.group for kind in ComponentType]
+        raise UsageError(f"There is no type of component {text!r}.", near=near_names(text, groups))
+    return ComponentType(name)

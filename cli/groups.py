@@ -1,0 +1,320 @@
+"""Groups of commands, declared as functions.
+
+A command is a function that takes a `Call` and its own parameters, calls one method of the client and returns
+one result to print. `query`, `listing` and `change` add the options that such commands share, so that each of
+them is declared once; nothing is built of a command but its name and help until somebody runs it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from stackledger.cli import options
+from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
+from stackledger.cli.printing import Details, Lines, Listing, print_details, print_json, print_lines, print_listing
+from stackledger.cli.talk import confirmed, say
+from stackledger.domain.errors import UsageError
+from stackledger.domain.names import visible
+
+if TYPE_CHECKING:
+    from stackledger.client import Client
+
+_GIVEN = "stackledger.given"
+
+
+class Done(NamedTuple):
+    """A change that was made: what to say, and the changed object for `--output json`."""
+
+    sentence: str
+    item: Mapping[str, Any] | None = None
+
+
+Result = Listing | Details | Lines | Done | None
+
+
+class Call:
+    """One call of a command: its client, and what the shared options said.
+
+    `given` are the options that the command does not declare, `filters` those of a list that were given.
+    """
+
+    def __init__(self, context: typer.Context, shared: Mapping[str, Any], filters: Iterable[str]) -> None:
+        from stackledger.client import Client  # help and parsing do without it
+
+        self.output: str = shared.get("output", "table")
+        self.as_of: str | None = shared.get("as_of")
+        self.columns: str | None = shared.get("columns")
+        self.paging: dict[str, Any] = {name: shared[name] for name in ("sort_by", "page", "size") if name in shared}
+        self.filters: dict[str, Any] = {name: shared[name] for name in filters if shared[name]}
+        self.exit_status = 0
+        self.dry_run: bool = shared.get("dry_run", False)
+        self.meta: Mapping[str, Any] = context.meta
+        self.given: dict[str, list[str]] = context.meta.get(_GIVEN, {})
+        self.client: Client = Client(
+            reason=shared.get("reason"), ticket=shared.get("ticket"), dry_run=self.dry_run, notify=say
+        )
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before a change that is hard to take back, unless told not to, or nothing will happen anyway."""
+        if not (yes or self.dry_run):
+            confirmed(question)
+
+
+class FreeForm(TyperCommand):
+    """A command that also takes options that it does not declare, always with a value: `--key=value`, `--key value`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the undeclared options aside and parse the rest."""
+        ctx.meta["stackledger.arguments"] = list(args)
+        takes_value = {
+            name: not getattr(parameter, "is_flag", False)
+            for parameter in self.get_params(ctx)
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        rest: list[str] = []
+        given: dict[str, list[str]] = ctx.meta.setdefault(_GIVEN, {})
+        waiting = list(reversed(args))
+        while waiting:
+            argument = waiting.pop()
+            if argument == "--":
+                rest += [argument, *reversed(waiting)]
+                break
+            name, equals, value = argument.partition("=")
+            declared = takes_value.get(f"--{name[2:].replace('_', '-')}")
+            if not argument.startswith("--") or declared is not None:
+                rest.append(argument)
+                if declared and not equals and waiting:
+                    rest.append(waiting.pop())
+                continue
+            if not equals:
+                if ctx.resilient_parsing:
+                    continue
+                if not waiting or (waiting[-1].startswith("-") and waiting[-1] != "-"):
+                    raise UsageError(f"The option {visible(name)} has no value.", hint=f"Write {visible(name)}=VALUE.")
+                value = waiting.pop()
+            given.setdefault(name[2:], []).append(value)
+        return super().parse_args(ctx, rest)
+
+
+class Declared(NamedTuple):
+    """A command before it is built."""
+
+    function: Callable[..., Result]
+    shared: Mapping[str, tuple[Any, Any]]
+    example: str
+    cls: type[TyperCommand]
+    filters: Sequence[str]
+    bundle: Mapping[str, Mapping[str, Any]]
+
+
+_QUERY: dict[str, tuple[Any, Any]] = {"output": (options.Output, "table"), "as_of": (options.AsOf, None)}
+_LISTING: dict[str, tuple[Any, Any]] = {
+    "columns": (options.Columns, None),
+    "sort_by": (options.SortBy, None),
+    "page": (options.PageNumber, 1),
+    "size": (options.PageSize, 20),
+}
+_CHANGE: dict[str, tuple[Any, Any]] = {
+    "reason": (options.Reason, None),
+    "ticket": (options.Ticket, None),
+    "dry_run": (options.DryRun, False),
+    "output": (options.Output, "table"),
+}
+
+
+class Group:
+    """Commands under one name. With `announce`, each first says which database and which stack it works with.
+
+    A group at the root has its help in the root's table of contents, so that it need not be imported for it.
+    """
+
+    def __init__(
+        self, name: str, help: str = "", *, announce: bool = False, aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.announce = announce
+        self.aliases = aliases or {}
+        self._commands: dict[str, Callable[[], Any]] = {}
+        self._helps: dict[str, str] = {}
+
+    def query(
+        self,
+        name: str,
+        *,
+        example: str,
+        as_of: bool = True,
+        columns: bool = False,
+        cls: type[TyperCommand] = TyperCommand,
+    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+        """Declare a command that reads: it takes `--output`, and `--as-of` unless it reads no view."""
+        shared = {"output": _QUERY["output"]}
+        if columns:
+            shared["columns"] = _LISTING["columns"]
+        if as_of:
+            shared["as_of"] = _QUERY["as_of"]
+        return self._declared(name, shared, example, cls)
+
+    def listing(
+        self, name: str, *, example: str, filters: Mapping[str, str], as_of: bool = True, sort: bool = True
+    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+        """Declare a command that lists, page by page; `filters` are its filters and their help."""
+        shared = {
+            name: (Annotated[_filter_type(name), typer.Option(f"--{name.replace('_', '-')}", help=text)], None)
+            for name, text in filters.items()
+        }
+        shared |= {key: value for key, value in _LISTING.items() if sort or key != "sort_by"}
+        shared |= _QUERY if as_of else {"output": _QUERY["output"]}
+        return self._declared(name, shared, example, TyperCommand, filters=tuple(filters))
+
+    def change(
+        self,
+        name: str,
+        *,
+        example: str,
+        cls: type[TyperCommand] = TyperCommand,
+        bundle: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+        """Declare a command that changes: it takes `--reason`, `--ticket`, `--dry-run` and `--output`.
+
+        `bundle` maps a parameter of the function to options whose values it gets as one mapping.
+        """
+        return self._declared(name, _CHANGE, example, cls, bundle=bundle or {})
+
+    def plain(
+        self, name: str, *, example: str, cls: type[TyperCommand] = TyperCommand
+    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+        """Declare a command without shared options."""
+        return self._declared(name, {}, example, cls)
+
+    def add(self, group: Group, name: str = "") -> None:
+        """Put a group into this one, under its own or another name."""
+        self._commands[name or group.name] = group.build
+        self._helps[name or group.name] = group.help
+
+    def build(self) -> LazyGroup:
+        """Return the group for Typer, made of stubs."""
+        app = typer.Typer(
+            name=self.name,
+            help=self.help,
+            cls=LazyGroup,
+            no_args_is_help=True,
+            context_settings=SETTINGS,
+            callback=lambda: None,
+            **PLAIN,
+        )
+        group = typer.main.get_group(app)
+        assert isinstance(group, LazyGroup)
+        group.aliases = self.aliases
+        for name, load in self._commands.items():
+            group.add_command(Stub(name, self._helps[name], load), name)
+        return group
+
+    def command(self, name: str) -> Any:
+        """Return one of the commands for Typer."""
+        return self._commands[name]()
+
+    def _declared(
+        self,
+        name: str,
+        shared: Mapping[str, tuple[Any, Any]],
+        example: str,
+        cls: type[TyperCommand],
+        *,
+        filters: Sequence[str] = (),
+        bundle: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+        def declare(function: Callable[..., Result]) -> Callable[..., Result]:
+            declared = Declared(function, shared, example, cls, filters, bundle or {})
+            self._commands[name] = lambda: self._built(name, declared)
+            self._helps[name] = inspect.getdoc(function) or ""
+            return function
+
+        return declare
+
+    def _built(self, name: str, declared: Declared) -> Any:
+        """Return the command for Typer: the function with the shared options added to its own."""
+        own = [
+            parameter
+            for parameter in list(inspect.signature(declared.function, eval_str=True).parameters.values())[1:]
+            if parameter.name not in declared.bundle
+        ]
+        added = {**{key: value for part in declared.bundle.values() for key, value in part.items()}, **declared.shared}
+
+        def run(context: typer.Context, **values: Any) -> None:
+            shared = {key: values.pop(key) for key in declared.shared}
+            for parameter, part in declared.bundle.items():
+                values[parameter] = {key: found for key in part if (found := values.pop(key)) is not None}
+            self._run(declared, Call(context, shared, declared.filters), values)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("context", keyword, annotation=typer.Context),
+                *(parameter.replace(kind=keyword) for parameter in own),
+                *(
+                    inspect.Parameter(key, keyword, annotation=kind, default=default)
+                    for key, (kind, default) in added.items()
+                ),
+            ]
+        )
+        run.__annotations__ = {}
+        app = typer.Typer(add_completion=False, **PLAIN)
+        app.command(
+            name,
+            cls=declared.cls,
+            help=self._helps[name],
+            epilog=f"Example:  {declared.example}",
+            context_settings=SETTINGS,
+        )(run)
+        return typer.main.get_command(app)
+
+    def _run(self, declared: Declared, call: Call, values: Mapping[str, Any]) -> None:
+        from stackledger.client import DryRun
+
+        try:
+            if self.announce:
+                stack, scope = call.client.active_stack()
+                say("Using the default local database.")
+                say(f"Running with active stack: '{stack.name}' ({scope})")
+            show(declared.function(call, **values), call)
+        except DryRun as stopped:
+            show(_events(stopped.events), call)
+        finally:
+            call.client.close()
+        if call.exit_status:
+            raise typer.Exit(call.exit_status)
+
+
+def show(result: Result, call: Call) -> None:
+    """Print what a command returned."""
+    match result:
+        case Listing():
+            print_listing(result, call.output, call.columns)
+        case Details():
+            print_details(result, call.output)
+        case Lines():
+            print_lines(result, call.output)
+        case Done(sentence, item):
+            say(sentence)
+            if item is not None and call.output in {"json", "yaml"}:
+                print_json(item, call.output)
+            elif item is not None and call.output != "table":
+                print_details(Details(dict(item), ()), call.output)
+        case None:
+            pass
+
+
+def _filter_type(name: str) -> Any:
+    return list[str] | None if name in {"label", "tag", "type"} else str | None
+
+
+def _events(events: Sequence[Mapping[str, Any]]) -> Listing:
+    from stackledger.cli.events import event_listing  # only for dry runs
+
+    return event_listing([dict(event) for event in events], None)

@@ -1,0 +1,65 @@
+"""The commands at the root, about this home and the folder you are in: init, status, doctor, clean, version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stackledger import __version__
+from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.options import Yes
+from stackledger.cli.printing import Column, Details, Listing, Table, plain
+
+GROUP = Group("stackledger")
+
+
+@GROUP.plain("init", example="stackledger init --template starter")
+def init(
+    call: Call,
+    path: Annotated[Path | None, typer.Option("--path", metavar="FOLDER", help="Where; here if not given.")] = None,
+    template: Annotated[str | None, typer.Option("--template", metavar="NAME", help="Write this project too.")] = None,
+    _with_defaults: Annotated[
+        bool, typer.Option("--template-with-defaults", help="Accepted; our templates ask nothing.")
+    ] = False,
+) -> Done:
+    """Give a folder an active stack of its own. It is a repository then; `stack set` in it holds for it alone."""
+    return Done(call.client.init_repository(path or Path.cwd(), template=template))
+
+
+@GROUP.query("status", example="stackledger status", as_of=False)
+def status(call: Call) -> Details:
+    """Say who and where you are, on which stack."""
+    item = call.client.status()
+    rows = [[key.replace("_", " ").upper(), plain(value)] for key, value in item.items()]
+    return Details(item, [Table(["PROPERTY", "VALUE"], rows, title="Status")])
+
+
+@GROUP.query("doctor", example="stackledger doctor", as_of=False, columns=True)
+def doctor(call: Call) -> Listing:
+    """Look for what is wrong with this installation. Exits with 1 when something is wrong."""
+    findings = [finding.to_json() for finding in call.client.doctor()]
+    call.exit_status = int(any(finding["status"] == "error" for finding in findings))
+    columns = [Column("STATUS", "status"), Column("CHECK", "check"), Column("FINDING", "finding")]
+    return Listing(findings, columns)
+
+
+@GROUP.plain("clean", example="stackledger clean")
+def clean(
+    call: Call,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also move log and artifacts aside, into a dated folder, and begin afresh.")
+    ] = False,
+    yes: Yes = False,
+) -> Done:
+    """Remove what can be made again. With --all, begin afresh: log and artifacts are moved aside, never deleted."""
+    if everything:
+        call.confirm("Move the log and all artifacts aside and begin with an empty log?", yes=yes)
+    return Done(call.client.clean(all=everything))
+
+
+@GROUP.query("version", example="stackledger version", as_of=False)
+def version(_call: Call) -> Details:
+    """Print the version."""
+    return Details({"version": __version__}, [__version__])

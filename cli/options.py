@@ -1,0 +1,72 @@
+"""The options that many commands share, each declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from stackledger.cli.completion import component_names, flavor_names, secret_names, stack_names
+
+Format = Literal["table", "json", "yaml", "csv", "tsv"]
+
+
+def _moment(text: str | None) -> str | None:
+    """Refuse what is neither a position nor a time before anything is read."""
+    if text is None or (text.isascii() and text.isdecimal()):
+        return text
+    from datetime import datetime  # only for this option
+
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is neither a position of the log, such as 42, nor a time, such as 2026-03-01T12:00:00Z."
+        ) from error
+    return text
+
+
+# Every command that prints.
+Output = Annotated[Format, typer.Option(envvar="STACKLEDGER_OUTPUT", help="How to print the result.")]
+
+# Queries.
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="POSITION|TIME", callback=_moment, help="Answer as of this position or time of the log."),
+]
+Columns = Annotated[str | None, typer.Option(metavar="A,B,…", help="Print these columns only, in this order.")]
+SortBy = Annotated[str | None, typer.Option(metavar="[desc:]FIELD", help="Sort the list by this field.")]
+PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of the list to print.")]
+PageSize = Annotated[int, typer.Option("--size", min=1, max=1000, help="How many items a page has.")]
+
+# Changes.
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the log, so no personal data here.")]
+Ticket = Annotated[str | None, typer.Option(metavar="ID", help="The ticket that asks for the change.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the events that would be appended, and append none.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="As for flavors that run services; no effect on local ones.")
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Set a label; may be given repeatedly.")
+]
+
+# Names.
+StackName = Annotated[str, typer.Argument(metavar="STACK", autocompletion=stack_names, help="The stack.")]
+ThisStack = Annotated[
+    str | None,
+    typer.Argument(metavar="STACK", autocompletion=stack_names, help="The stack; the active one if not given."),
+]
+ComponentName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=component_names, help="The component.")]
+ThisComponent = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", autocompletion=component_names, help="The component; the active stack's if not given."
+    ),
+]
+NewName = Annotated[str | None, typer.Argument(metavar="NEW_NAME", help="The new name.")]
+NewNameOption = Annotated[str | None, typer.Option("--name", "-n", metavar="NEW_NAME", help="The new name.")]
+NameOfCopy = Annotated[str, typer.Argument(metavar="NEW_NAME", help="The name of the copy.")]
+FlavorName = Annotated[str, typer.Argument(metavar="FLAVOR", autocompletion=flavor_names, help="The flavor.")]
+SecretName = Annotated[str, typer.Argument(metavar="SECRET", autocompletion=secret_names, help="The secret.")]
+Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Ask for every value that is not given.")]

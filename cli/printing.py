@@ -1,0 +1,269 @@
+"""Printing results on standard output: tables in the shapes that users know, JSON, YAML, CSV and TSV.
+
+Rich draws the tables and is imported for nothing else. What strangers named is never taken for markup, and
+its control characters reach no terminal: tables spell them out, JSON and YAML escape them, CSV and TSV
+spell them out on a terminal and leave them alone in a pipe, where programs read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from stackledger.domain.errors import UsageError, near_names
+from stackledger.domain.names import visible
+
+JSON = dict[str, Any]
+
+FORMATS = ("table", "json", "yaml", "csv", "tsv")
+# Everything that `visible` may spell out; most texts have nothing of it.
+_FOREIGN = re.compile(r"[^\x20-\x7e\n]")
+
+
+class Column(NamedTuple):
+    """A column of a list: the table's title, the key in JSON, how to get and how to show its value.
+
+    A column that is not `shown` appears when `--columns` asks for it.
+    """
+
+    title: str
+    key: str
+    value: Callable[[JSON], Any] | None = None
+    show: Callable[[Any], str] | None = None
+    shown: bool = True
+
+    def of(self, item: JSON) -> Any:
+        """Return the item's value as JSON."""
+        return self.value(item) if self.value else item.get(self.key)
+
+    def cell(self, item: JSON) -> str:
+        """Return the item's value as a table shows it."""
+        return (self.show or plain)(self.of(item))
+
+
+class Listing(NamedTuple):
+    """A list to print. `pagination` is filled in for lists that have one page only."""
+
+    items: Sequence[JSON]
+    columns: Sequence[Column]
+    pagination: JSON | None = None
+    title: str = ""
+    nothing: str = ""
+
+
+class Table(NamedTuple):
+    """A table of texts."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[str]]
+    title: str = ""
+    caption: str = ""
+
+
+class Details(NamedTuple):
+    """One object to print: its JSON, and its tables and sentences for people."""
+
+    item: JSON
+    parts: Sequence[Table | str]
+
+
+class Lines(NamedTuple):
+    """Text to print as it is, line by line, in every format but JSON and YAML, where it is a list."""
+
+    lines: Iterable[str]
+
+
+def plain(value: Any) -> str:
+    """Return a JSON value as a cell: nothing for nothing, texts as they are, the rest short and readable."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    return str(value)
+
+
+def pointing(value: Any) -> str:
+    """Return the hand that marks what is active."""
+    return "👉" if value else ""
+
+
+def ticked(value: Any) -> str:
+    """Return a tick for yes and a dash for no."""
+    return "✅" if value else "➖"  # noqa: RUF001 - the heavy dash that users know
+
+
+def print_listing(listing: Listing, output: str, chosen: str | None = None) -> None:
+    """Print a list in one of the formats, with the columns that `--columns` chose."""
+    columns = _chosen(listing.columns, chosen) if chosen is not None else None
+    if output == "table":
+        _print_listing_table(listing, columns)
+        return
+    items = (
+        [{column.key: column.of(item) for column in columns} for item in listing.items] if columns else listing.items
+    )
+    if output in {"csv", "tsv"}:
+        header = [column.key for column in columns or ()] or _keys(listing)
+        print_rows(header, items, output)
+        return
+    count = len(items)
+    pagination = listing.pagination or {"page": 1, "pages": 1, "size": count, "total": count}
+    print_json({"items": list(items), "pagination": pagination}, output)
+
+
+def print_details(details: Details, output: str) -> None:
+    """Print one object in one of the formats."""
+    if output == "table":
+        for part in details.parts:
+            if isinstance(part, str):
+                _write(visible(part))
+            else:
+                print_table(part)
+    elif output in {"csv", "tsv"}:
+        print_rows(list(details.item), [details.item], output)
+    else:
+        print_json(details.item, output)
+
+
+def print_lines(lines: Lines, output: str) -> None:
+    """Print lines of text; tabulators become spaces and other control characters are spelled out."""
+    if output in {"json", "yaml"}:
+        print_json(list(lines.lines), output)
+        return
+    for line in lines.lines:
+        _write(visible(line.expandtabs()))
+
+
+def print_json(value: Any, output: str) -> None:
+    """Print a JSON value as JSON or YAML."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if output == "json":
+        _write(_FOREIGN.sub(_escaped, text))
+        return
+    import yaml  # 15 ms that only this format costs
+
+    readable = visible(text) == text
+    _write(yaml.safe_dump(value, sort_keys=False, allow_unicode=readable, width=4096).removesuffix("\n"))
+
+
+def print_json_line(value: Any) -> None:
+    """Print a JSON value on one line, at once."""
+    _write(_FOREIGN.sub(_escaped, json.dumps(value, ensure_ascii=False)))
+    sys.stdout.flush()
+
+
+def print_rows(header: Sequence[str], items: Iterable[JSON], output: str) -> None:
+    """Print rows as CSV or TSV below their JSON keys; nested values are JSON."""
+    import csv
+
+    shown = visible if sys.stdout.isatty() else str
+    writer = csv.writer(sys.stdout, delimiter="," if output == "csv" else "\t", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([shown(_flat(item.get(key))) for key in header] for item in items)
+
+
+def print_table(table: Table) -> None:
+    """Draw a table with heavy edges, its cells folded to the width of the terminal or of `COLUMNS`."""
+    from rich.box import HEAVY_EDGE
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    def text(raw: str) -> Text:
+        return Text(visible(raw))  # a Text, because a str would be searched for markup and emoji names
+
+    drawn = RichTable(
+        box=HEAVY_EDGE,
+        show_lines=True,
+        title=text(table.title) if table.title else None,
+        caption=text(table.caption) if table.caption else None,
+    )
+    for column in table.columns:
+        drawn.add_column(text(column), overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*map(text, row))
+    console = Console(file=sys.stdout, width=_width(), highlight=False, markup=False, emoji=False)
+    console.print(drawn)
+
+
+def _width() -> int | None:
+    """Return the width that `COLUMNS` asks for, None for the terminal's, and none worth speaking of in a pipe.
+
+    Nobody looks at a pipe's width, and whole rows can be searched and cut.
+    """
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return None if sys.stdout.isatty() else 100_000
+
+
+def _print_listing_table(listing: Listing, columns: Sequence[Column] | None) -> None:
+    if not listing.items:
+        from stackledger.cli.talk import say
+
+        say(listing.nothing or "Nothing found.")
+        return
+    columns = columns or [column for column in listing.columns if column.shown]
+    rows = ([column.cell(item) for column in columns] for item in listing.items)
+    print_table(Table([column.title for column in columns], rows, title=listing.title))
+    pages = listing.pagination
+    if pages and pages["pages"] > 1:
+        from stackledger.cli.talk import say
+
+        say(f"Page {pages['page']} of {pages['pages']}, {pages['total']:,} in all. Another page: --page N.")
+
+
+def _chosen(columns: Sequence[Column], chosen: str) -> list[Column]:
+    by_name = {_normal(name): column for column in columns for name in (column.key, column.title)}
+    found = []
+    for name in chosen.split(","):
+        column = by_name.get(_normal(name))
+        if column is None:
+            known = [column.key for column in columns]
+            raise UsageError(
+                f"There is no column {visible(name.strip())!r}.",
+                near=near_names(_normal(name), known),
+                hint=f"The columns are {', '.join(known)}.",
+            )
+        found.append(column)
+    return found
+
+
+def _normal(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _keys(listing: Listing) -> list[str]:
+    if listing.items:
+        return list(listing.items[0])
+    return [column.key for column in listing.columns if column.value is None]
+
+
+def _flat(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    char = match[0]
+    if unicodedata.category(char)[0] not in "CZ":
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")

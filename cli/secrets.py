@@ -1,0 +1,111 @@
+"""`stackledger secret`: values that must not stand in any configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stackledger.cli.groups import Call, Done, FreeForm, Group
+from stackledger.cli.options import Interactive, NewName, NewNameOption, SecretName, Yes
+from stackledger.cli.printing import Column, Details, Listing, Table
+from stackledger.cli.stacks import one_name, pagination
+from stackledger.cli.talk import answer, say
+from stackledger.cli.values import with_files
+from stackledger.domain.errors import UsageError
+from stackledger.domain.names import visible
+
+GROUP = Group("secret")
+
+_COLUMNS = [Column("NAME", "name"), Column("SECRET ID", "id"), Column("KEYS", "keys"), Column("OWNER", "owner")]
+_MASK = "********"
+
+Removed = Annotated[
+    list[str] | None, typer.Option("--remove", "-r", metavar="KEY", help="Remove this key; may be given repeatedly.")
+]
+
+
+@GROUP.change("create", example="stackledger secret create aws --access_key=@key.txt --region=-", cls=FreeForm)
+def create(
+    call: Call,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new secret.")],
+    interactive: Interactive = False,
+) -> Done:
+    """Keep a secret. --KEY=@FILE takes a file's content, --KEY=- standard input, and -i asks."""
+    values = _given(call) | (_asked() if interactive else {})
+    if not values:
+        raise UsageError("The secret has no keys.", hint="Give --KEY=@FILE, --KEY=- or -i.")
+    secret = call.client.create_secret(name, values)
+    return Done(f"Secret '{secret.name}' successfully created.", _shown(secret))
+
+
+@GROUP.listing("list", example="stackledger secret list", filters={"name": "Only this name."})
+def list_secrets(call: Call) -> Listing:
+    """List the secrets and the names of their keys."""
+    page = call.client.list_secrets(filters=call.filters, as_of=call.as_of, **call.paging)
+    return Listing([_shown(secret) for secret in page.items], _COLUMNS, pagination(page), nothing="No secrets found.")
+
+
+@GROUP.query("get", example="stackledger secret get aws --reveal", as_of=False)
+def get(
+    call: Call,
+    name: SecretName,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Print the values themselves.")] = False,
+) -> Details:
+    """Show a secret, its values masked."""
+    secret = call.client.get_secret(name, reveal=reveal)
+    values = {key: secret.values[key] if reveal else _MASK for key in secret.keys}
+    item = {**secret.to_json(), "values": values}
+    return Details(item, [Table(["KEY", "VALUE"], list(values.items()), title=f"'{secret.name}' secret")])
+
+
+@GROUP.change("update", example="stackledger secret update aws --access_key=@new_key.txt -r region", cls=FreeForm)
+def update(call: Call, name: SecretName, removed: Removed = None, interactive: Interactive = False) -> Done:
+    """Give keys of a secret new values. --KEY=… adds or changes a key, -r KEY removes one."""
+    values = _given(call) | (_asked() if interactive else {})
+    if not (values or removed):
+        raise UsageError("Nothing to update was given.", hint="Give --KEY=@FILE, --KEY=-, -r KEY or -i.")
+    secret = call.client.update_secret(name, values, removed or [])
+    return Done(f"Secret '{secret.name}' successfully updated.", _shown(secret))
+
+
+@GROUP.change("rename", example="stackledger secret rename aws aws_production")
+def rename(call: Call, name: SecretName, new_name: NewName = None, new_name_option: NewNameOption = None) -> Done:
+    """Give a secret another name."""
+    secret = call.client.rename_secret(name, one_name(new_name, new_name_option))
+    return Done(f"Secret successfully renamed to '{secret.name}'.", _shown(secret))
+
+
+@GROUP.change("delete", example="stackledger secret delete aws --yes")
+def delete(call: Call, name: SecretName, yes: Yes = False) -> Done:
+    """Delete a secret that no configuration refers to."""
+    secret = call.client.get_secret(name)
+    call.confirm(f"Delete the secret '{secret.name}'?", yes=yes)
+    call.client.delete_secret(name)
+    return Done(f"Secret '{secret.name}' successfully deleted.", _shown(secret))
+
+
+def _given(call: Call) -> dict[str, str]:
+    for key, values in call.given.items():
+        if len(values) > 1:
+            raise UsageError(f"The key {visible(key)!r} was given more than once.")
+    given = {key: values[0] for key, values in call.given.items()}
+    if any(not value.startswith("@") and value != "-" for value in given.values()):
+        say("Warning: others here can read a process's arguments. Better use --KEY=@FILE, --KEY=- or -i.")
+    return with_files(given, stdin=True)
+
+
+def _asked() -> dict[str, str]:
+    values: dict[str, str] = {}
+    while key := answer("Key (ENTER when there are no more)"):
+        value = answer(f"Value of {key}", hidden=True)
+        if value is None:
+            raise UsageError(f"There was no value for the key {visible(key)!r}.")
+        values[key] = value
+    return values
+
+
+def _shown(secret: object) -> dict[str, object]:
+    item: dict[str, object] = dict(secret.to_json())  # type: ignore[attr-defined]
+    item.pop("values")
+    return item
