@@ -1,0 +1,87 @@
+"""What `--as-of POSITION|TIME` means: parsing it, and finding the position that it names."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+from stackledger.domain.errors import NotFound, UsageError
+from stackledger.domain.names import visible
+from stackledger.eventlog.stored import unpacked
+from stackledger.projections.engine import View
+from stackledger.projections.schema import MARKS
+
+_HINT = (
+    "Give a position (a whole number), a time like '2026-11-20 22:59', '2026-11-20T22:59:01Z' or '2026-11-20', or now."
+)
+
+
+_MOST_DIGITS = 18
+
+
+class AsOf(NamedTuple):
+    """A position, or a time in microseconds since 1970; the other is None. Both None mean now."""
+
+    position: int | None = None
+    time: int | None = None
+
+
+_NOW = AsOf()
+
+
+def parsed(text: str) -> AsOf:
+    """Return what `--as-of TEXT` asks for, or raise UsageError.
+
+    A time without a zone is local time, a date without a time the beginning of that day.
+    """
+    stripped = text.strip()
+    if stripped.casefold() == "now":
+        return _NOW
+    digits = stripped.removeprefix("-").removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        if stripped.startswith("-"):
+            raise UsageError(f"There is no position {visible(stripped)}: positions count from 1.", hint=_HINT)
+        if len(digits) > _MOST_DIGITS:
+            raise UsageError(f"The position {digits[:_MOST_DIGITS]}… is too large.", hint=_HINT)
+        return AsOf(position=int(digits))
+    try:
+        moment = dt.datetime.fromisoformat(stripped.upper() if stripped.isascii() else stripped)
+        # A naive moment is local time here.
+        since = moment.astimezone(dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"{visible(text)!r} is neither a position nor a time.", hint=_HINT) from error
+    return AsOf(time=since // dt.timedelta(microseconds=1))
+
+
+def as_of(view: View, text: str, *, now: int) -> View:
+    """Return the view as of what `--as-of TEXT` asks for; position 0, before the first event, has nothing in it.
+
+    A time names the last position whose log time (the greatest time recorded so far) is not later; a time that is
+    not before `now`, in microseconds since 1970, names the newest position. Raises UsageError for what cannot be
+    understood, NotFound for a position that the log has not reached.
+    """
+    asked = parsed(text)
+    if asked.position is not None:
+        if asked.position > view.newest:
+            raise NotFound(
+                f"There is no position {asked.position} yet: the log ends at {view.newest}.",
+                hint="Give a smaller one, or leave --as-of away for what is there now.",
+            )
+        return view._replace(position=asked.position)
+    if asked.time is None or asked.time >= now:
+        return view
+    return view._replace(position=_position_at(view, asked.time))
+
+
+def _position_at(view: View, time: int) -> int:
+    mark = view.connection.execute(
+        f"SELECT position FROM {MARKS} WHERE log_time <= ? AND position <= ? ORDER BY position DESC LIMIT 1",
+        (time, view.newest),
+    ).fetchone()
+    position: int = mark[0] if mark else 0
+    for stored in view.reader.scan(after=position, upto=view.newest):
+        # The log's time at the mark is not later: it passes `time` where the first later event stands.
+        if unpacked(stored.position, stored.data)["time"] > time:
+            break
+        position = stored.position
+    return position

@@ -1,0 +1,150 @@
+"""The views as their readers see them: a file of plain rows that is as new as the log, whatever happened to it.
+
+Reading is the common case and must be quick: one check that the event at the views' checkpoint is the log's
+newest, then the query. Only where it is not, `folding` is loaded and catches up.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from stackledger.domain.errors import NotFound, StackledgerError, near_names
+from stackledger.eventlog.stored import LogReader
+from stackledger.projections.schema import CHECKPOINTS, VIEWS
+
+Result = TypeVar("Result")
+
+_TRIES = 5
+
+
+class ViewsUnusable(StackledgerError):
+    """The views cannot be read or written, for a reason that building them anew does not mend."""
+
+
+class View(NamedTuple):
+    """The views as of `position`, of which `newest` is the last that they hold. Later changes do not show through."""
+
+    connection: sqlite3.Connection
+    reader: LogReader
+    position: int
+    newest: int
+
+
+class ProjectionStatus(NamedTuple):
+    """How far a projection has got. `lag` counts positions behind the log, `skipped` events of unknown types.
+
+    `checked` is when its checkpoint was last compared with the log while catching up, in microseconds since 1970.
+    """
+
+    name: str
+    version: int
+    position: int
+    lag: int
+    skipped: int
+    checked: int
+
+
+class Views:
+    """The views of one log in the file `path`, which may be missing, old, damaged, or deleted at any moment.
+
+    `notify` is told what a person should know: that views are built anew, and why; that events were skipped.
+    """
+
+    def __init__(self, path: Path, reader: LogReader, notify: Callable[[str], None]) -> None:
+        self._path = path
+        self._reader = reader
+        self._notify = notify
+
+    def read(self, query: Callable[[View], Result]) -> Result:
+        """Return what `query` reads in the views, which hold at least all that was in the log at the call.
+
+        `query` may be called again if the file turns out to be damaged, so it does nothing but read.
+        """
+        needed: int | None = None
+        for tries in range(_TRIES):
+            try:
+                with closing(self._opened()) as connection:
+                    position = self._position(connection, needed)
+                    if position is not None:
+                        return query(View(connection, self._reader, position, position))
+            except sqlite3.DatabaseError as error:
+                problem: sqlite3.DatabaseError | None = error
+            else:
+                problem = None
+            # A file may be missing or half made by somebody else: only what stays unreadable is thrown away.
+            needed = self._catch_up(discard=problem is not None and tries > 0)
+        raise ViewsUnusable(
+            f"The views in {self._path} cannot be read{f': {problem}' if problem else ''}.",
+            hint="They are only a copy of what is in the log: `stackledger projection rebuild` builds them anew.",
+        ) from problem
+
+    def catch_up(self) -> int:
+        """Bring the views up to the log, and return the position that they have reached."""
+        return self.read(lambda view: view.position)
+
+    def rebuild(self, name: str | None = None) -> int:
+        """Build the views anew from the log, all or the named one, and return the position reached."""
+        names = {view.rpartition("_v")[0]: view for view in VIEWS}
+        if name is not None and name not in names:
+            raise NotFound(
+                f"There is no projection named {name!r}.",
+                hint=f"There are {', '.join(names)}.",
+                near=near_names(name, names),
+            )
+        return self._catch_up(discard=True) if name is None else self._catch_up(anew=names[name])
+
+    def status(self) -> tuple[ProjectionStatus, ...]:
+        """Return how far each projection has got, without catching up."""
+        head = self._reader.head()
+        found: dict[str, tuple[int, int, int]] = {}
+        try:
+            with closing(self._opened()) as connection:
+                for name, *rest in connection.execute(
+                    f"SELECT projection, position, skipped, checked FROM {CHECKPOINTS}"
+                ):
+                    found[name] = tuple(rest)
+        except sqlite3.DatabaseError:
+            found = {}
+        statuses = []
+        for view in sorted({*VIEWS, *found}):
+            name, _, version = view.rpartition("_v")
+            position, skipped, checked = found.get(view, (0, 0, 0))
+            statuses.append(ProjectionStatus(name, int(version), position, head - position, skipped, checked))
+        return tuple(statuses)
+
+    def _opened(self) -> sqlite3.Connection:
+        # Read-only: it neither makes a file nor writes a checkpoint when it closes, which needs the lock.
+        return sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=30.0
+        )
+
+    def _position(self, connection: sqlite3.Connection, needed: int | None) -> int | None:
+        """Return the position of all views in a new read transaction, or None if they are behind or another log's.
+
+        With `needed` they were compared with the log just now; without, they have to be at its newest event.
+        """
+        connection.execute("BEGIN")
+        rows = connection.execute(
+            f"SELECT position, data FROM {CHECKPOINTS} WHERE projection IN ({', '.join('?' * len(VIEWS))})", VIEWS
+        ).fetchall()
+        if len(rows) < len(VIEWS):
+            return None
+        position: int = min(row[0] for row in rows)
+        if needed is not None:
+            return position if position >= needed else None
+        if any(row[0] != position for row in rows) or position != self._reader.head():
+            return None
+        newest = self._reader.at(position)
+        if newest is None:
+            return position if position == 0 else None
+        return position if all(row[1] == newest.data for row in rows) else None
+
+    def _catch_up(self, *, discard: bool = False, anew: str | None = None) -> int:
+        # Folding needs more modules than reading: loaded only here, where the views are behind.
+        from stackledger.projections import folding
+
+        return folding.catch_up(self._path, self._reader, self._notify, discard=discard, anew=anew)

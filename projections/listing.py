@@ -1,0 +1,213 @@
+"""What all lists have in common: pages, filters, sorting, and finding one by id, name or prefix."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from stackledger.domain.errors import Ambiguous, NotFound, UsageError, near_names
+from stackledger.domain.names import folded, visible
+from stackledger.projections.engine import View
+from stackledger.projections.schema import HOLDS
+
+Row = TypeVar("Row")
+
+MAX_SIZE = 1000
+DEFAULT_SIZE = 20
+_CANDIDATES = 10
+_NEAR_AMONG = 2000
+"""How many names are looked through for near ones."""
+
+
+class Page(NamedTuple, Generic[Row]):
+    """One page of a list; pages count from 1, `total` is over all pages."""
+
+    items: tuple[Row, ...]
+    total: int
+    page: int
+    size: int
+
+
+class Filters(NamedTuple):
+    """Which rows a list shows: those that meet all that is given and that the list knows.
+
+    `name` is a name, or `contains:`, `startswith:`, `endswith:` or `equals:` with a text, ignoring case; `owner` is a
+    subject's id; `labels` are pairs of key and value, of which None is any. Lists of runs know `pipeline`, `status` and
+    `stack` (by id or name), lists of artifacts `run` (by id) and `step`.
+    """
+
+    name: str | None = None
+    owner: str | None = None
+    flavor: str | None = None
+    labels: tuple[tuple[str, str | None], ...] = ()
+    pipeline: str | None = None
+    status: str | None = None
+    stack: str | None = None
+    run: str | None = None
+    step: str | None = None
+
+
+class Where:
+    """A growing condition and its parameters; `:at` is always there."""
+
+    def __init__(self, view: View, condition: str = HOLDS) -> None:
+        self.parameters: dict[str, Any] = {"at": view.position}
+        self._conditions = [condition]
+        self.narrowed = False
+
+    def __str__(self) -> str:
+        """Return the condition as SQL."""
+        return " AND ".join(self._conditions)
+
+    def always(self, condition: str, **parameters: Any) -> None:
+        """Demand what the whole list is about."""
+        self._conditions.append(condition)
+        self.parameters.update(parameters)
+
+    def narrow(self, condition: str, **parameters: Any) -> None:
+        """Demand what a filter asks for."""
+        self.narrowed = True
+        self.always(condition, **parameters)
+
+    def equal(self, column: str, value: str | None) -> None:
+        """Demand a value of a column, if one is given."""
+        if value is not None:
+            self.narrow(f"{column} = :{column}", **{column: value})
+
+    def named(self, expression: str | None, column: str = "folded") -> None:
+        """Demand a name, if one is given."""
+        if expression is None:
+            return
+        operator, colon, operand = expression.partition(":")
+        condition = _NAME_CONDITIONS.get(operator) if colon else None
+        if condition is None:
+            condition, operand = _NAME_CONDITIONS["equals"], expression
+        self.narrow(condition.format(column=column), name=folded(operand))
+
+    def labelled(self, labels: Iterable[tuple[str, str | None]]) -> None:
+        """Demand that each of these labels is there, with this value or, if it is None, any."""
+        for number, (key, value) in enumerate(labels):
+            k, v = f"key{number}", f"value{number}"
+            self.narrow(
+                f"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :{k} AND value = coalesce(:{v}, value))",
+                **{k: key, v: value},
+            )
+
+
+# No LIKE: a name may hold `_`, which would match any character.
+_NAME_CONDITIONS = {
+    "equals": "{column} = :name",
+    "contains": "instr({column}, :name) > 0",
+    "startswith": "substr({column}, 1, length(:name)) = :name",
+    "endswith": "length({column}) >= length(:name) AND substr({column}, length({column}) - length(:name) + 1) = :name",
+}
+
+
+def ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
+    """Return the terms of ORDER BY for `KEY`, `asc:KEY` or `desc:KEY`, or raise UsageError."""
+    direction, colon, key = (sort_by or default).partition(":")
+    if not colon:
+        direction, key = "asc", direction
+    if direction not in {"asc", "desc"} or key not in keys:
+        raise UsageError(
+            f"Cannot sort by {visible(sort_by or '')!r}.",
+            hint=f"Sort by {', '.join(keys)}, with asc: or desc: before it if you like.",
+            near=near_names(key, keys),
+        )
+    return ", ".join(f"{term} {direction.upper()}" for term in keys[key].split(", "))
+
+
+def checked_page(page: int, size: int) -> str:
+    """Return LIMIT and OFFSET of a page, or raise UsageError."""
+    if page < 1:
+        raise UsageError(f"There is no page {page}: pages count from 1.")
+    if not 1 <= size <= MAX_SIZE:
+        raise UsageError(f"A page cannot have {size} items: it has 1 to {MAX_SIZE:,}.")
+    return f"LIMIT {size} OFFSET {(page - 1) * size}"
+
+
+def total(view: View, source: str, where: Where, counted: str, **kind: str) -> int:
+    """Return how many rows meet the condition: all of a kind are counted in the table `counted` already."""
+    if where.narrowed:
+        sql, parameters = f"SELECT count(*) FROM {source} WHERE {where}", where.parameters
+    else:
+        conditions = " AND ".join(f"{column} = :{column}" for column in kind)
+        sql = f"SELECT live FROM {counted} WHERE {conditions} AND from_pos <= :at ORDER BY from_pos DESC LIMIT 1"
+        parameters = {"at": where.parameters["at"], **kind}
+    row = view.connection.execute(sql, parameters).fetchone()
+    return row[0] if row else 0
+
+
+class Subject(NamedTuple):
+    """What is looked for by id or name: its words, its table, its column of ids, and what else has to hold.
+
+    `named` is where names are looked for, if that is not the table itself.
+    """
+
+    words: str
+    table: str
+    id_column: str
+    condition: str = HOLDS
+    named: str | None = None
+
+
+def found(view: View, subject: Subject, reference: str, *, prefix: bool, **parameters: Any) -> str:
+    """Return the id that `reference` means: an id, a name, or the only id (with `prefix`, or name) it begins.
+
+    Raises NotFound with near names, and Ambiguous with the candidates.
+    """
+    parameters = {"at": view.position, "id": reference.lower(), "name": folded(reference), **parameters}
+    by_id, by_name = (
+        f"SELECT {subject.id_column}, name FROM {table} WHERE {subject.condition}"
+        for table in (subject.table, subject.named or subject.table)
+    )
+    for exact in (f"{by_id} AND {subject.id_column} = :id", f"{by_name} AND folded = :name"):
+        row = view.connection.execute(exact, parameters).fetchone()
+        if row:
+            return str(row[0])
+    searches = [f"{by_id} AND {_begins(subject.id_column, 'id')}"]
+    if prefix:
+        searches.append(f"{by_name} AND {_begins('folded', 'name')}")
+    candidates: dict[str, str] = {}
+    for search in searches if reference else ():
+        candidates.update(view.connection.execute(f"{search} ORDER BY folded LIMIT {_CANDIDATES}", parameters))
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    what = repr(visible(reference))
+    if candidates:
+        more = ", …" if len(candidates) >= _CANDIDATES else ""
+        listed = ", ".join(f"{name!r} ({row_id})" for row_id, name in candidates.items())
+        raise Ambiguous(
+            f"More than one {subject.words} begins with {what}: {listed}{more}.",
+            hint="Give more of the name or id.",
+        )
+    names = view.connection.execute(f"{by_name} ORDER BY from_pos DESC LIMIT {_NEAR_AMONG}", parameters)
+    when = f" as of position {view.position}" if view.position < view.newest else ""
+    raise NotFound(
+        f"There is no {subject.words} with the name or id {what}{when}.",
+        near=near_names(reference, (name for _, name in names)),
+    )
+
+
+def _begins(column: str, parameter: str) -> str:
+    # A range, unlike a comparison of substrings, is looked up in an index.
+    return f"{column} >= :{parameter} AND {column} < :{parameter} || char(1114111)"
+
+
+GIVEN_IDS = "(SELECT value FROM json_each(:ids))"
+"""The ids in the parameter `:ids`, made by `given_ids`; the number of parameters of a statement is limited."""
+
+
+def given_ids(ids: Iterable[str]) -> str:
+    """Return ids as one parameter."""
+    return json.dumps(list(ids))
+
+
+def decoded(text: str) -> Any:
+    """Return the value of a column of JSON. What is not JSON there was damaged, like the rest of the file perhaps."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a row does not hold JSON: {error}") from error

@@ -1,0 +1,340 @@
+"""Reading the registry as of a position: stacks, components, activations, secrets and flavors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from stackledger.projections.engine import View
+from stackledger.projections.listing import (
+    DEFAULT_SIZE,
+    GIVEN_IDS,
+    Filters,
+    Page,
+    Subject,
+    Where,
+    checked_page,
+    decoded,
+    found,
+    given_ids,
+    ordering,
+    total,
+)
+from stackledger.projections.schema import ACTIVATIONS, COMPONENTS, COUNTS, FLAVORS, HOLDS, PAIRINGS, SECRETS, STACKS
+
+NO_FILTERS = Filters()
+
+
+class ComponentRef(NamedTuple):
+    """A component as a stack names it."""
+
+    id: str
+    name: str
+    flavor: str
+
+
+class StackRow(NamedTuple):
+    """A stack. `owner` is a subject's id, `created` microseconds since 1970, `changed` the position of its last event.
+
+    `components` has the default one of a type first, and no type without components.
+    """
+
+    id: str
+    name: str
+    shared: bool
+    built_in: bool
+    owner: str
+    created: int
+    changed: int
+    labels: dict[str, str]
+    components: dict[str, tuple[ComponentRef, ...]]
+
+
+class ComponentRow(NamedTuple):
+    """A component, its configuration as it was registered: references to secrets are not resolved."""
+
+    id: str
+    name: str
+    type: str
+    flavor: str
+    shared: bool
+    built_in: bool
+    owner: str
+    created: int
+    changed: int
+    labels: dict[str, str]
+    configuration: dict[str, Any]
+
+
+class SecretRow(NamedTuple):
+    """A secret: the names of its keys, never a value."""
+
+    id: str
+    name: str
+    keys: tuple[str, ...]
+    owner: str
+    created: int
+    changed: int
+
+
+class FlavorRow(NamedTuple):
+    """A flavor that users registered; `source` is the dotted path of its class."""
+
+    type: str
+    name: str
+    source: str
+    owner: str
+    created: int
+
+
+class ActiveStack(NamedTuple):
+    """Which stack is active, and by what: `environment`, `repository`, `user`, or `default` where nobody chose.
+
+    `lost` is the name of the stack that was chosen by repository or user and is gone since.
+    """
+
+    stack: StackRow
+    by: str
+    lost: str | None
+
+
+_OF_STACK = "stack_id, name, shared, built_in, owner, created, from_pos, labels, components"
+_OF_COMPONENT = "component_id, name, type, flavor, shared, built_in, owner, created, from_pos, labels, configuration"
+_OF_SECRET = "secret_id, name, keys, owner, created, from_pos"  # noqa: S105 - names of columns
+_SORT = {
+    "created": "registered",
+    "name": "folded, registered",
+    "owner": "owner, registered",
+    "shared": "shared, registered",
+}
+_STACK_SORT = {**_SORT, "id": "stack_id"}
+_COMPONENT_SORT = {**_SORT, "id": "component_id", "flavor": "flavor, registered"}
+_SECRET_SORT = {"created": "registered", "name": "folded, registered", "id": "secret_id"}
+
+
+def stacks(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[StackRow]:
+    """Return a page of the stacks, oldest first if not sorted by `name`, `created`, `owner`, `shared` or `id`."""
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _STACK_SORT, "created")
+    where = Where(view)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    where.labelled(filters.labels)
+    rows = view.connection.execute(
+        f"SELECT {_OF_STACK} FROM {STACKS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    count = total(view, STACKS.name, where, COUNTS.name, kind="stack")
+    return Page(_stacks(view, rows), count, page, size)
+
+
+def stack(view: View, reference: str, *, prefix: bool = True) -> StackRow:
+    """Return the stack of that id, name, or beginning of an id (with `prefix`, of a name too)."""
+    subject = Subject("stack", STACKS.name, "stack_id")
+    row = _stack_by_id(view, found(view, subject, reference, prefix=prefix))
+    assert row is not None  # found in the same transaction
+    return row
+
+
+def stacks_using(view: View, component_id: str) -> tuple[StackRow, ...]:
+    """Return the stacks that a component is part of, oldest first. Looks through all stacks."""
+    rows = view.connection.execute(
+        f"SELECT {_OF_STACK} FROM {STACKS.name} WHERE {HOLDS} AND instr(components, :quoted) > 0 ORDER BY registered",
+        {"at": view.position, "quoted": f'"{component_id}"'},
+    ).fetchall()
+    return _stacks(view, rows)
+
+
+def active_stack(
+    view: View, *, user_id: str, repository_id: str | None = None, environment: str | None = None
+) -> ActiveStack:
+    """Return the active stack: the one that the environment names, else the repository's, the user's, the default.
+
+    `environment` is an id or name; NotFound if it means no stack.
+    """
+    if environment:
+        return ActiveStack(stack(view, environment, prefix=False), "environment", None)
+    lost: str | None = None
+    for scope, scope_id in (("repository", repository_id), ("user", user_id)):
+        chosen = view.connection.execute(
+            f"SELECT stack_id FROM {ACTIVATIONS.name} WHERE {HOLDS} AND scope = :scope AND scope_id = :scope_id",
+            {"at": view.position, "scope": scope, "scope_id": scope_id},
+        ).fetchone()
+        if chosen is None:
+            continue
+        row = _stack_by_id(view, chosen[0])
+        if row is not None:
+            return ActiveStack(row, scope, lost)
+        # A deleted stack falls back to the default one, whatever the wider scope says.
+        lost = names_of_stacks(view, chosen)[chosen[0]]
+        break
+    default = view.connection.execute(
+        f"SELECT stack_id FROM {STACKS.name} WHERE {HOLDS} AND built_in ORDER BY registered LIMIT 1",
+        {"at": view.position},
+    ).fetchone()
+    return ActiveStack(stack(view, default[0] if default else "default", prefix=False), "default", lost)
+
+
+def components(
+    view: View,
+    component_type: str,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[ComponentRow]:
+    """Return a page of the components of a type; sorted like stacks, or by `flavor`."""
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _COMPONENT_SORT, "created")
+    where = Where(view)
+    where.always("type = :type", type=component_type)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    where.equal("flavor", filters.flavor)
+    where.labelled(filters.labels)
+    rows = view.connection.execute(
+        f"SELECT {_OF_COMPONENT} FROM {COMPONENTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    count = total(view, COMPONENTS.name, where, COUNTS.name, kind=component_type)
+    return Page(tuple(map(_component, rows)), count, page, size)
+
+
+def component(view: View, component_type: str, reference: str, *, prefix: bool = True) -> ComponentRow:
+    """Return the component of a type by id, name, or beginning of an id (with `prefix`, of a name too)."""
+    subject = Subject(
+        component_type.replace("_", " "), COMPONENTS.name, "component_id", condition=f"{HOLDS} AND type = :type"
+    )
+    component_id = found(view, subject, reference, prefix=prefix, type=component_type)
+    return components_by_id(view, [component_id])[component_id]
+
+
+def components_by_id(view: View, ids: Iterable[str]) -> dict[str, ComponentRow]:
+    """Return the components of these ids that there are, by id."""
+    return {row[0]: _component(row) for row in _by_id(view, _OF_COMPONENT, COMPONENTS.name, "component_id", ids)}
+
+
+def paired_with(view: View, store_id: str) -> str | None:
+    """Return the id of the store that an artifact store or metadata store is paired with."""
+    row = view.connection.execute(
+        f"SELECT artifact_store_id, metadata_store_id FROM {PAIRINGS.name}"
+        f" WHERE {HOLDS} AND :store IN (artifact_store_id, metadata_store_id)",
+        {"at": view.position, "store": store_id},
+    ).fetchone()
+    return next(each for each in row if each != store_id) if row else None
+
+
+def secrets(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[SecretRow]:
+    """Return a page of the secrets, without values, oldest first if not sorted otherwise (`name`, `created`, `id`)."""
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _SECRET_SORT, "created")
+    where = Where(view)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    rows = view.connection.execute(
+        f"SELECT {_OF_SECRET} FROM {SECRETS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    count = total(view, SECRETS.name, where, COUNTS.name, kind="secret")
+    return Page(tuple(map(_secret, rows)), count, page, size)
+
+
+def secret(view: View, reference: str, *, prefix: bool = True) -> SecretRow:
+    """Return the secret of that id, name, or beginning of an id (with `prefix`, of a name too)."""
+    secret_id = found(view, Subject("secret", SECRETS.name, "secret_id"), reference, prefix=prefix)
+    return _secret(_by_id(view, _OF_SECRET, SECRETS.name, "secret_id", [secret_id])[0])
+
+
+def flavors(view: View, component_type: str | None = None) -> tuple[FlavorRow, ...]:
+    """Return the flavors that users registered, of one type or of all, by type and name."""
+    rows = view.connection.execute(
+        f"SELECT type, name, source, owner, created FROM {FLAVORS.name}"
+        f" WHERE {HOLDS} AND (:type IS NULL OR type = :type) ORDER BY type, folded",
+        {"at": view.position, "type": component_type},
+    )
+    return tuple(FlavorRow(*row) for row in rows)
+
+
+def names_of_stacks(view: View, ids: Iterable[str]) -> dict[str, str]:
+    """Return the last known names of stacks by id, of those that are gone too."""
+    return _last_names(view, STACKS.name, "stack_id", ids)
+
+
+def names_of_components(view: View, ids: Iterable[str]) -> dict[str, str]:
+    """Return the last known names of components by id, of those that are gone too."""
+    return _last_names(view, COMPONENTS.name, "component_id", ids)
+
+
+def _last_names(view: View, table: str, column: str, ids: Iterable[str]) -> dict[str, str]:
+    sql = f"SELECT {column}, name FROM {table} WHERE {column} IN {GIVEN_IDS} ORDER BY from_pos"
+    return dict(view.connection.execute(sql, {"ids": given_ids(ids)}))
+
+
+def _by_id(view: View, columns: str, table: str, column: str, ids: Iterable[str]) -> list[tuple[Any, ...]]:
+    sql = f"SELECT {columns} FROM {table} WHERE {column} IN {GIVEN_IDS} AND {HOLDS}"
+    return view.connection.execute(sql, {"at": view.position, "ids": given_ids(ids)}).fetchall()
+
+
+def _stack_by_id(view: View, stack_id: str) -> StackRow | None:
+    rows = _stacks(view, _by_id(view, _OF_STACK, STACKS.name, "stack_id", [stack_id]))
+    return rows[0] if rows else None
+
+
+def _stacks(view: View, rows: list[tuple[Any, ...]]) -> tuple[StackRow, ...]:
+    """Return rows of stacks with their components' names, looked up for all of them at once."""
+    parts: list[dict[str, list[str]]] = [decoded(row[8]) for row in rows]
+    wanted = {component_id for part in parts for ids in part.values() for component_id in ids}
+    named = {
+        row[0]: ComponentRef(*row)
+        for row in _by_id(view, "component_id, name, flavor", COMPONENTS.name, "component_id", wanted)
+    }
+    return tuple(
+        StackRow(
+            id=row[0],
+            name=row[1],
+            shared=bool(row[2]),
+            built_in=bool(row[3]),
+            owner=row[4],
+            created=row[5],
+            changed=row[6],
+            labels=decoded(row[7]),
+            components={
+                component_type: tuple(named[each] for each in ids if each in named)
+                for component_type, ids in part.items()
+                if ids
+            },
+        )
+        for row, part in zip(rows, parts, strict=True)
+    )
+
+
+def _component(row: tuple[Any, ...]) -> ComponentRow:
+    return ComponentRow(
+        id=row[0],
+        name=row[1],
+        type=row[2],
+        flavor=row[3],
+        shared=bool(row[4]),
+        built_in=bool(row[5]),
+        owner=row[6],
+        created=row[7],
+        changed=row[8],
+        labels=decoded(row[9]),
+        configuration=decoded(row[10]),
+    )
+
+
+def _secret(row: tuple[Any, ...]) -> SecretRow:
+    return SecretRow(id=row[0], name=row[1], keys=tuple(decoded(row[2])), owner=row[3], created=row[4], changed=row[5])

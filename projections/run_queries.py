@@ -1,0 +1,319 @@
+"""Reading runs, their steps and artifacts as of a position."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from stackledger.domain.errors import NotFound
+from stackledger.domain.names import folded
+from stackledger.projections.engine import View
+from stackledger.projections.listing import (
+    DEFAULT_SIZE,
+    Filters,
+    Page,
+    Subject,
+    Where,
+    checked_page,
+    decoded,
+    found,
+    ordering,
+    total,
+)
+from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STATES, RUNS, STEP_STATES
+
+NO_FILTERS = Filters()
+
+
+class RunRow(NamedTuple):
+    """A run. Times are microseconds since 1970; `stack_name` is the name that the stack had when the run started.
+
+    `because` says why it failed.
+    """
+
+    id: str
+    name: str
+    pipeline: str
+    status: str
+    stack_id: str
+    stack_name: str
+    owner: str
+    started: int
+    ended: int | None
+    because: str | None
+    retry_of: str | None
+
+
+class StepRow(NamedTuple):
+    """A step of a run: what was planned, and where it has got. `inputs` are digests by argument.
+
+    `planned` is the step as in `run.started`, with `source`, `digest`, `upstream`, `inputs`, `parameters`, `outputs`.
+    """
+
+    name: str
+    status: str
+    attempt: int
+    started: int | None
+    ended: int | None
+    error: str | None
+    message: str | None
+    retry_at: int | None
+    because: tuple[str, ...]
+    inputs: dict[str, str]
+    planned: dict[str, Any]
+
+
+class ArtifactRow(NamedTuple):
+    """An artifact: what a step put out, where its bytes are found, and how they are read."""
+
+    id: str
+    name: str
+    version: int
+    run_id: str
+    step: str
+    output: str
+    digest: str
+    size: int
+    layout: str
+    materializer: str
+    data_type: str
+    owner: str
+    created: int
+
+
+class PipelineRow(NamedTuple):
+    """A pipeline: it is there once it ran. `runs` counts its runs."""
+
+    name: str
+    runs: int
+    last: RunRow
+
+
+class RunDetails(NamedTuple):
+    """All that is known of a run. `stack`, `parameters`, `code` and `environment` are as in `run.started`."""
+
+    run: RunRow
+    stack: dict[str, Any]
+    parameters: dict[str, Any]
+    code: dict[str, Any]
+    environment: dict[str, str]
+    steps: tuple[StepRow, ...]
+    artifacts: tuple[ArtifactRow, ...]
+
+
+_STATUS = "coalesce(status, 'running')"
+_RUN = f"runs.run_id, name, pipeline, {_STATUS}, stack_id, stack_name, owner, started, ended, because, retry_of"
+_RUN_SOURCE = (
+    f"{RUNS.name} AS runs LEFT JOIN {RUN_STATES.name} AS states"
+    " ON states.run_id = runs.run_id AND states.from_pos <= :at AND states.to_pos > :at"
+)
+_RUN_HOLDS = "runs.from_pos <= :at"
+_RUN_SORT = {
+    "started": "runs.from_pos",
+    "name": "folded, runs.from_pos",
+    "pipeline": "pipeline, runs.from_pos",
+    "status": f"{_STATUS}, runs.from_pos",
+    "stack": "stack_name, runs.from_pos",
+    "id": "runs.run_id",
+}
+_PIPELINE_SORT = {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"}
+_ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
+# How many versions of a name there are is the number of the newest one.
+_NEWEST = (
+    f"(SELECT artifacts.* FROM {RUN_COUNTS.name} AS names JOIN {ARTIFACTS.name} AS artifacts"
+    " ON artifacts.folded = names.folded AND artifacts.version = names.live"
+    " WHERE names.kind = 'version' AND names.from_pos <= :at AND names.to_pos > :at)"
+)
+_ARTIFACT_SORT = {
+    "created": "from_pos, artifact_id",
+    "name": "folded, version",
+    "size": "size, from_pos",
+    "id": "artifact_id",
+}
+
+
+def runs(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[RunRow]:
+    """Return a page of the runs, newest first if not sorted otherwise (`started`, `name`, `pipeline`, `status`, …)."""
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _RUN_SORT, "desc:started")
+    where = Where(view, _RUN_HOLDS)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    where.equal("pipeline_folded", None if filters.pipeline is None else folded(filters.pipeline))
+    if filters.status is not None:
+        where.narrow(f"{_STATUS} = :status", status=filters.status)
+    if filters.stack is not None:
+        where.narrow(":stack IN (stack_id, stack_name)", stack=filters.stack)
+    rows = view.connection.execute(
+        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    count = total(view, _RUN_SOURCE, where, RUN_COUNTS.name, kind="run", folded="")
+    return Page(tuple(RunRow(*row) for row in rows), count, page, size)
+
+
+def run(view: View, reference: str, *, prefix: bool = True) -> RunDetails:
+    """Return the run of that id, name, or beginning of an id (with `prefix`, of a name too)."""
+    run_id = found(view, Subject("run", RUNS.name, "run_id"), reference, prefix=prefix)
+    row = view.connection.execute(
+        f"SELECT {_RUN}, stack, parameters, code, environment, plan FROM {_RUN_SOURCE} WHERE runs.run_id = :id",
+        {"at": view.position, "id": run_id},
+    ).fetchone()
+    stack, parameters, code, environment, plan = map(decoded, row[11:])
+    return RunDetails(
+        run=RunRow(*row[:11]),
+        stack=stack,
+        parameters=parameters,
+        code=code,
+        environment=environment,
+        steps=_steps(view, run_id, plan),
+        artifacts=_artifacts(view, "run_id = :run_id", run_id=run_id),
+    )
+
+
+def pipelines(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[PipelineRow]:
+    """Return a page of the pipelines that ran, newest run first if not sorted otherwise (`started`, `name`, `runs`)."""
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _PIPELINE_SORT, "desc:started")
+    where = Where(view, "from_pos <= :at")
+    where.named(filters.name, "pipeline_folded")
+    grouped = (
+        "SELECT pipeline_folded, count(*) AS number, max(from_pos) AS last"
+        f" FROM {RUNS.name} WHERE {where} GROUP BY pipeline_folded"
+    )
+    rows = view.connection.execute(
+        f"SELECT number, {_RUN} FROM ({grouped}) AS grouped JOIN {_RUN_SOURCE}"
+        f" WHERE runs.from_pos = last ORDER BY {order} {limit}",
+        where.parameters,
+    ).fetchall()
+    (count,) = view.connection.execute(f"SELECT count(*) FROM ({grouped})", where.parameters).fetchone()
+    return Page(tuple(PipelineRow(row[3], row[0], RunRow(*row[1:])) for row in rows), count, page, size)
+
+
+def unfinished_runs(view: View) -> tuple[RunRow, ...]:
+    """Return the runs that have not ended, oldest first: one of them may be dead."""
+    rows = view.connection.execute(
+        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status IS NULL ORDER BY runs.from_pos",
+        {"at": view.position},
+    )
+    return tuple(RunRow(*row) for row in rows)
+
+
+def artifacts(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[ArtifactRow]:
+    """Return a page of all artifacts, newest first if not sorted otherwise (`created`, `name`, `size`, `id`).
+
+    The name filter with a plain name gives the versions of that artifact.
+    """
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _ARTIFACT_SORT, "desc:created")
+    where = Where(view)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    where.equal("run_id", filters.run)
+    where.equal("step", filters.step)
+    rows = view.connection.execute(
+        f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    count = total(view, ARTIFACTS.name, where, RUN_COUNTS.name, kind="artifact", folded="")
+    return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
+
+
+def newest_artifacts(
+    view: View,
+    *,
+    filters: Filters = NO_FILTERS,
+    sort_by: str | None = None,
+    page: int = 1,
+    size: int = DEFAULT_SIZE,
+) -> Page[ArtifactRow]:
+    """Return a page of the newest version of each artifact, by name if not sorted otherwise (as `artifacts`).
+
+    The number of a version is also how many there are.
+    """
+    limit = checked_page(page, size)
+    order = ordering(sort_by, _ARTIFACT_SORT, "name")
+    where = Where(view)
+    where.named(filters.name)
+    where.equal("owner", filters.owner)
+    rows = view.connection.execute(
+        f"SELECT {_ARTIFACT} FROM {_NEWEST} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    (count,) = view.connection.execute(f"SELECT count(*) FROM {_NEWEST} WHERE {where}", where.parameters).fetchone()
+    return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
+
+
+def artifact(view: View, reference: str, version: int | None = None, *, prefix: bool = True) -> ArtifactRow:
+    """Return an artifact by id or name, or what begins one; of a name the newest version, if none is given."""
+    subject = Subject("artifact", ARTIFACTS.name, "artifact_id", named=_NEWEST)
+    artifact_id = found(view, subject, reference, prefix=prefix)
+    (row,) = _artifacts(view, "artifact_id = :id", id=artifact_id)
+    if version is None or version == row.version:
+        return row
+    rows = _artifacts(view, "folded = :folded AND version = :version", folded=folded(row.name), version=version)
+    if not rows:
+        raise NotFound(f"The artifact {row.name!r} has no version {version}.", hint="Versions count from 1.")
+    return rows[0]
+
+
+def artifacts_of_content(view: View, digest: str) -> tuple[ArtifactRow, ...]:
+    """Return the artifacts whose bytes have this SHA-256, oldest first."""
+    return _artifacts(view, "digest = :digest", digest=digest)
+
+
+def _artifacts(view: View, condition: str, **parameters: str | int) -> tuple[ArtifactRow, ...]:
+    rows = view.connection.execute(
+        f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {condition} AND {HOLDS} ORDER BY from_pos",
+        {"at": view.position, **parameters},
+    )
+    return tuple(ArtifactRow(*row) for row in rows)
+
+
+def _steps(view: View, run_id: str, plan: list[dict[str, Any]]) -> tuple[StepRow, ...]:
+    """Return the steps of a run in the order of its plan."""
+    states = {
+        row[0]: row[1:]
+        for row in view.connection.execute(
+            f"SELECT step, {', '.join(STEP_STATES.columns)} FROM {STEP_STATES.name} WHERE run_id = :id AND {HOLDS}",
+            {"at": view.position, "id": run_id},
+        )
+    }
+    steps = []
+    for planned in plan:
+        state = (
+            dict(zip(STEP_STATES.columns, states[planned["name"]], strict=True)) if planned["name"] in states else {}
+        )
+        steps.append(
+            StepRow(
+                name=planned["name"],
+                status=state.get("status", "initializing"),
+                attempt=state.get("attempt") or 0,
+                started=state.get("started"),
+                ended=state.get("ended"),
+                error=state.get("error"),
+                message=state.get("message"),
+                retry_at=state.get("retry_at"),
+                because=tuple(decoded(state.get("because") or "[]")),
+                inputs=decoded(state.get("inputs") or "{}"),
+                planned=planned,
+            )
+        )
+    return tuple(steps)

@@ -1,0 +1,183 @@
+"""Folding the events about runs, steps and artifacts into the tables of runs.
+
+Statuses are ZenML's words. A run is `running` until it is `completed` or `failed`. A step is `initializing` until
+its first attempt, then `running`, and `completed`, `failed` or `skipped` in the end; between a failed attempt and
+the next one it is `retrying`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stackledger.domain.names import folded
+from stackledger.projections.rows import Fact, Projection, Rows
+from stackledger.projections.schema import (
+    ARTIFACTS,
+    RUN_COUNTS,
+    RUN_STATES,
+    RUN_TABLES,
+    RUNS,
+    RUNS_VIEW,
+    STEP_STATES,
+)
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _counted(rows: Rows, kind: str, name: str = "") -> int:
+    """Count one more of a kind and a name, and return how many there are now."""
+    held = rows.get(RUN_COUNTS, (kind, name))
+    live: int = (held["live"] if held else 0) + 1
+    rows.put(RUN_COUNTS, (kind, name), {"live": live})
+    return live
+
+
+def _run_started(rows: Rows, fact: Fact) -> None:
+    body = fact.body
+    stack = body["stack"]
+    rows.put(
+        RUNS,
+        (body["run_id"],),
+        {
+            "name": body["name"],
+            "folded": folded(body["name"]),
+            "pipeline": body["pipeline"],
+            "pipeline_folded": folded(body["pipeline"]),
+            "stack_id": stack["id"],
+            "stack_name": stack["name"],
+            "stack": _encode(stack),
+            "parameters": _encode(body["parameters"]),
+            "code": _encode(body["code"]),
+            "environment": _encode(body["environment"]),
+            "plan": _encode(body["steps"]),
+            "retry_of": body["retry_of"],
+            "owner": fact.envelope["actor"],
+            "started": fact.envelope["time"],
+        },
+    )
+    _counted(rows, "run")
+
+
+def _ended(rows: Rows, fact: Fact, status: str, because: str | None) -> None:
+    rows.put(
+        RUN_STATES,
+        (fact.body["run_id"],),
+        {"status": status, "ended": fact.envelope["time"], "because": because},
+    )
+
+
+def _run_succeeded(rows: Rows, fact: Fact) -> None:
+    _ended(rows, fact, "completed", None)
+
+
+def _run_failed(rows: Rows, fact: Fact) -> None:
+    _ended(rows, fact, "failed", fact.body["because"])
+
+
+_NEW_STEP: dict[str, Any] = dict.fromkeys(STEP_STATES.columns)
+
+
+def _step(rows: Rows, fact: Fact, *, fresh: bool = False, **values: Any) -> None:
+    key = (fact.body["run_id"], fact.body["step"])
+    held = None if fresh else rows.get(STEP_STATES, key)
+    rows.put(STEP_STATES, key, {**(held or _NEW_STEP), **values})
+
+
+def _step_started(rows: Rows, fact: Fact) -> None:
+    _step(
+        rows,
+        fact,
+        fresh=True,
+        status="running",
+        attempt=fact.body["attempt"],
+        started=fact.envelope["time"],
+        inputs=_encode(fact.body["inputs"]),
+    )
+
+
+def _step_succeeded(rows: Rows, fact: Fact) -> None:
+    body, envelope = fact.body, fact.envelope
+    _step(rows, fact, status="completed", attempt=body["attempt"], ended=envelope["time"])
+    for produced in body["outputs"]:
+        name = folded(produced["artifact"])
+        rows.put(
+            ARTIFACTS,
+            (produced["artifact_id"],),
+            {
+                "name": produced["artifact"],
+                "folded": name,
+                "version": _counted(rows, "version", name),
+                "run_id": body["run_id"],
+                "step": body["step"],
+                "output": produced["output"],
+                "digest": produced["digest"],
+                "size": produced["size"],
+                "layout": produced["layout"],
+                "materializer": produced["materializer"],
+                "data_type": produced["data_type"],
+                "owner": envelope["actor"],
+                "created": envelope["time"],
+            },
+        )
+        _counted(rows, "artifact")
+
+
+def _step_failed(rows: Rows, fact: Fact) -> None:
+    body = fact.body
+    _step(
+        rows,
+        fact,
+        status="failed" if body["retry_at"] is None else "retrying",
+        attempt=body["attempt"],
+        ended=fact.envelope["time"],
+        error=body["error"],
+        message=body["message"],
+        retry_at=body["retry_at"],
+    )
+
+
+def _step_skipped(rows: Rows, fact: Fact) -> None:
+    _step(rows, fact, status="skipped", ended=fact.envelope["time"], because=_encode(fact.body["because"]))
+
+
+PROJECTION = Projection(
+    name=RUNS_VIEW,
+    tables=RUN_TABLES,
+    handlers={
+        "run.started/1": _run_started,
+        "run.succeeded/1": _run_succeeded,
+        "run.failed/1": _run_failed,
+        "step.started/1": _step_started,
+        "step.succeeded/1": _step_succeeded,
+        "step.failed/1": _step_failed,
+        "step.skipped/1": _step_skipped,
+    },
+    ignored=frozenset(
+        {
+            "log.created/1",
+            "subject.enrolled/1",
+            "component.registered/1",
+            "component.updated/1",
+            "component.renamed/1",
+            "component.shared/1",
+            "component.unshared/1",
+            "component.deleted/1",
+            "flavor.registered/1",
+            "flavor.deleted/1",
+            "secret.created/1",
+            "secret.updated/1",
+            "secret.renamed/1",
+            "secret.deleted/1",
+            "stores.paired/1",
+            "stores.unpaired/1",
+            "stack.registered/1",
+            "stack.updated/1",
+            "stack.renamed/1",
+            "stack.shared/1",
+            "stack.unshared/1",
+            "stack.deleted/1",
+            "stack.activated/1",
+        }
+    ),
+)
