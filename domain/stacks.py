@@ -87,8 +87,9 @@ class DeleteStack:
     """Take a stack away, unless it is active for the caller.
 
     Who calls: `user_id`, the repository they stand in, and the stack that their environment names, by id.
-    `take_along` are ids of components to delete too; one that is built in, is not part of the stack, or is used
-    by another stack stays. All users of each are read, so leave out those that others are known to use.
+    `take_along` are ids of components to delete too; one that is not part of the stack or that another stack uses
+    stays, and so do the built-in ones, which the default stack always uses. All users of each are read, so leave
+    out those that other stacks are known to use.
     """
 
     stack_id: str
@@ -247,7 +248,7 @@ def _delete(command: DeleteStack, stack: Stack, state: State) -> list[Event]:
     registry = state.registry
     for component_id in dict.fromkeys(command.take_along):
         component = registry.components.get(component_id)
-        if component is None or component.deleted or component.built_in or component_id not in stack.uses:
+        if component is None or component.deleted or component_id not in stack.uses:
             continue
         if not stacks_using(registry.uses, component_id) - {stack.id}:
             ended = components.deletion(registry, component)
