@@ -1,0 +1,137 @@
+"""Executing one attempt at a step in this process: inputs from the store, the function, outputs into the store."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stackledger.domain.errors import PipelineError
+from stackledger.domain.events.runs import Produced
+from stackledger.domain.ports import ArtifactStore
+from stackledger.domain.runs import MAX_MESSAGE, FailStep, FinishStep
+from stackledger.pipelines.context import StepContext, executing
+from stackledger.pipelines.materializers import dump_value, load_value
+from stackledger.pipelines.parameters import restored_parameter
+from stackledger.pipelines.plan import StepPlan
+from stackledger.pipelines.signature import fits
+from stackledger.workers.step_log import StepLog, captured
+
+_FILE: Literal["file"] = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that failed, and what it raised."""
+
+    outcome: FailStep
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """Executes steps. `redact` takes secrets out of a text before it is kept."""
+
+    store: ArtifactStore
+    new_id: Callable[[], str]
+    redact: Callable[[str], str]
+
+    def execute(
+        self, step: StepPlan, inputs: Mapping[str, Produced], context: StepContext, log_path: Path
+    ) -> FinishStep | Failure:
+        """Execute an attempt to its outcome. Whatever a step raises fails it, but KeyboardInterrupt goes on its way.
+
+        `inputs` are artifacts that the log knows, by argument. What the step prints and logs, and the traceback of a
+        failure, are added to the file `log_path`.
+        """
+        name, attempt = context.step_run.name, context.step_run.attempt
+        log = StepLog(log_path, self.redact)
+        with captured(log), executing(context):
+            try:
+                value = self._called(step, inputs)
+                outputs = self._kept(step, value)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a step may raise anything
+                log.write("".join(traceback.format_exception(error)))
+                return Failure(FailStep(name, attempt, type(error).__qualname__, self._message(error)), error)
+        return FinishStep(name, attempt, outputs)
+
+    def _called(self, step: StepPlan, inputs: Mapping[str, Produced]) -> object:
+        arguments: dict[str, object] = {}
+        for argument, annotation in step.signature.annotations.items():
+            if argument in inputs:
+                arguments[argument] = load(self.store, inputs[argument])
+            else:
+                arguments[argument] = restored_parameter(step.planned.parameters[argument], annotation)
+        bound = inspect.BoundArguments(step.signature.call, OrderedDict(arguments))
+        return step.function(*bound.args, **bound.kwargs)
+
+    def _kept(self, step: StepPlan, value: object) -> tuple[Produced, ...]:
+        values = _outputs(step, value)
+        return tuple(
+            self._stored(output.name, step.artifacts[output.name], one)
+            for output, one in zip(step.signature.outputs, values, strict=True)
+        )
+
+    def _stored(self, output: str, artifact: str, value: object) -> Produced:
+        dumped = dump_value(value)
+        stored = self.store.put(dumped.data)
+        return Produced(
+            output=output,
+            artifact_id=self.new_id(),
+            artifact=artifact,
+            digest=stored.digest,
+            size=stored.size,
+            layout=_FILE,
+            materializer=dumped.materializer,
+            data_type=dumped.data_type,
+        )
+
+    def _message(self, error: BaseException) -> str:
+        if isinstance(error, SystemExit):
+            return f"The step called sys.exit({error.code!r}); return from its function instead."
+        try:
+            text = str(error)
+        except Exception:  # noqa: BLE001 - the error is somebody else's class
+            text = ""
+        # What the log keeps is Unicode, and cut after redaction, so that no half of a secret is left at the end.
+        return self.redact(text).encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+
+
+def load(store: ArtifactStore, produced: Produced) -> object:
+    """Return the value of an artifact that the log knows, from verified bytes; each call returns one of its own."""
+    data = store.get(produced.digest, produced.size)
+    # Code may be loaded here, because the digest is in the log: the bytes are those that a step of ours put out.
+    return load_value(produced.materializer, produced.data_type, data, allow_code=True)
+
+
+def _outputs(step: StepPlan, value: object) -> tuple[object, ...]:
+    """Return the values of the step's outputs, or raise PipelineError where they are not what it announced."""
+    name, outputs = step.planned.name, step.signature.outputs
+    if not outputs:
+        if value is not None:
+            raise PipelineError(
+                f"The step {name!r} announced no output and returned a value of the type {type(value).__qualname__}.",
+                hint="Annotate what it returns.",
+            )
+        return ()
+    values = (value,) if len(outputs) == 1 else value
+    if not isinstance(values, tuple | list) or len(values) != len(outputs):
+        returned = f"{len(values)} values" if isinstance(values, tuple | list) else f"one {type(values).__qualname__}"
+        raise PipelineError(
+            f"The step {name!r} announced {len(outputs)} outputs ({', '.join(output.name for output in outputs)}) and"
+            f" returned {returned}.",
+        )
+    for output, one in zip(outputs, values, strict=True):
+        if not fits(one, output.annotation):
+            raise PipelineError(
+                f"The output {output.name!r} of the step {name!r} is of the type {type(one).__qualname__}, not"
+                f" {getattr(output.annotation, '__qualname__', output.annotation)}.",
+                hint="Correct the annotation or the value.",
+            )
+    return tuple(values)

@@ -1,0 +1,230 @@
+"""The orchestrator that executes the steps of a run one after another in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from stackledger.domain.errors import RunFailed
+from stackledger.domain.event import Context, Recorded
+from stackledger.domain.events.runs import OutputOfStep, PinnedStack, Produced
+from stackledger.domain.ports import ArtifactStore
+from stackledger.domain.run_state import Attempt, Run, RunStatus, StepStatus, evolve, next_due, produced, running
+from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, StartRun
+from stackledger.eventlog.handler import CommandHandler, Handled, Known
+from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepContext, StepRunInfo
+from stackledger.pipelines.plan import PipelinePlan, StepPlan
+from stackledger.pipelines.responses import ArtifactResponse, RunResponse, StepResponse
+from stackledger.workers.execute import Executor, Failure, load
+from stackledger.workers.run_files import driving, forget_lock, is_driven, log_file
+
+
+class Progress(Protocol):
+    """Somebody who watches a run."""
+
+    def happened(self, recorded: Recorded) -> None:
+        """Take note of an event of the run, right after it came into the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a run needs from around it.
+
+    `make_context` says who runs it, and when it is now; `redact` takes secrets out of a text; `wait` sleeps for a
+    number of seconds.
+    """
+
+    handler: CommandHandler
+    store: ArtifactStore
+    make_context: Callable[[], Context]
+    new_id: Callable[[], str]
+    progress: Progress
+    redact: Callable[[str], str]
+    wait: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that has ended; `position` is that of its last event, `failures` are the last attempts of failed steps."""
+
+    run: Run
+    position: int
+    failures: Mapping[str, Failure] = field(repr=False)
+
+    def raise_if_failed(self) -> None:
+        """Raise RunFailed naming the steps that failed, from what the first of them raised."""
+        if self.run.status is RunStatus.SUCCEEDED:
+            return
+        skipped = sum(step.status is StepStatus.SKIPPED for step in self.run.steps.values())
+        first = next(iter(self.failures.values()))
+        raise RunFailed(
+            f"The run {self.run.name!r} failed at {', '.join(repr(name) for name in self.failures)}"
+            + (f", and {skipped} more could not run" if skipped else "")
+            + f": {first.outcome.error}: {first.outcome.message}",
+            hint=f"See what they printed with `stackledger run logs '{self.run.name}'`.",
+        ) from first.error
+
+    def response(self, store: ArtifactStore) -> RunResponse:
+        """Return the run as a call of the pipeline returns it."""
+        return RunResponse(
+            id=self.run.id,
+            name=self.run.name,
+            pipeline=self.run.pipeline,
+            status=self.run.status.value,
+            steps={
+                name: StepResponse(
+                    name=name,
+                    status=step.status.value,
+                    attempt=step.attempt,
+                    outputs={output: _artifact(store, one) for output, one in (step.outputs or {}).items()},
+                )
+                for name, step in self.run.steps.items()
+            },
+        )
+
+
+def _artifact(store: ArtifactStore, one: Produced) -> ArtifactResponse:
+    return ArtifactResponse(
+        id=one.artifact_id,
+        name=one.artifact,
+        digest=one.digest,
+        size=one.size,
+        materializer=one.materializer,
+        data_type=one.data_type,
+        loader=lambda: load(store, one),
+    )
+
+
+class LocalOrchestrator:
+    """Runs pipelines here and now; it has no configuration."""
+
+    def __init__(self, config: object, *, home: Path, component_id: str) -> None:
+        del config, component_id
+        self._home = home
+
+    def run(self, plan: PipelinePlan, stack: PinnedStack, services: Services) -> FinishedRun:
+        """Run a pipeline to its end, each change of state durable before the next begins.
+
+        KeyboardInterrupt ends the run as interrupted, and is raised again. If the log refuses to be written, the run
+        stays as it was, without a driver: whoever looks finds it dead.
+        """
+        run_id = services.new_id()
+        with driving(self._home, run_id):
+            drive = _Drive(self._home, plan, services, run_id)
+            try:
+                drive.start(stack)
+                finished = drive.to_the_end()
+            except KeyboardInterrupt:
+                drive.interrupt()
+                raise
+            finally:
+                if not drive.is_open:
+                    forget_lock(self._home, run_id)
+        return finished
+
+
+class _Drive:
+    """One run being driven from its start to its end."""
+
+    def __init__(self, home: Path, plan: PipelinePlan, services: Services, run_id: str) -> None:
+        self._home = home
+        self._plan = plan
+        self._steps: Mapping[str, StepPlan] = {step.planned.name: step for step in plan.steps}
+        self._services = services
+        self._executor = Executor(store=services.store, new_id=services.new_id, redact=services.redact)
+        self._run_id = run_id
+        first = services.make_context()
+        self._first = replace(first, correlation=first.correlation or first.command_id)
+        self._known: Known[Run | None] = Known(None, 0)
+        self._failures: dict[str, Failure] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has started and not ended, as far as is known."""
+        run = self._known.state
+        return run is not None and run.status is RunStatus.RUNNING
+
+    def start(self, stack: PinnedStack) -> None:
+        plan = self._plan
+        command = StartRun(
+            run_id=self._run_id,
+            name=plan.name_of_run(self._first.time),
+            pipeline=plan.name,
+            stack=stack,
+            code=plan.code,
+            parameters=plan.parameters,
+            steps=tuple(step.planned for step in plan.steps),
+            environment=plan.environment,
+        )
+        handled = self._services.handler.handle(START_RUN, command, self._first)
+        state: Run | None = None
+        for recorded in handled.events:
+            state = evolve(state, recorded.event)
+        self._known = Known(state, handled.known.position)
+        self._tell(handled.events)
+
+    def to_the_end(self) -> FinishedRun:
+        outcomes: tuple[Outcome, ...] = ()
+        due = 0
+        while True:
+            context = self._context()
+            now = max(context.time, due)  # the clock may have been set back while we waited
+            command = Advance(run_id=self._run_id, now=now, outcomes=outcomes, slots=1)
+            run = self._handle(command, context)
+            if run.status is not RunStatus.RUNNING:
+                return FinishedRun(run, self._known.position, self._failures)
+            outcomes = tuple(self._execute(run, attempt) for attempt in running(run))
+            if not outcomes:
+                due = next_due(run) or now
+                self._services.wait(max(0.0, (due - now) / 1_000_000))
+
+    def interrupt(self) -> None:
+        if self.is_open:
+            self._handle(EndRun(self._run_id, "interrupted"), self._context())
+
+    def _handle(self, command: Advance | EndRun, context: Context) -> Run:
+        handled: Handled[Run | None] = self._services.handler.handle(RUN, command, context, known=self._known)
+        self._known = handled.known
+        self._tell(handled.events)
+        run = handled.known.state
+        assert run is not None
+        return run
+
+    def _tell(self, events: Sequence[Recorded]) -> None:
+        for recorded in events:
+            self._services.progress.happened(recorded)
+
+    def _context(self) -> Context:
+        return replace(self._services.make_context(), correlation=self._first.correlation)
+
+    def _execute(self, run: Run, attempt: Attempt) -> Outcome:
+        step = self._steps[attempt.step]
+        context = StepContext(
+            PipelineInfo(run.pipeline),
+            PipelineRunInfo(run.id, run.name),
+            StepRunInfo(attempt.step, attempt.number, step.planned.parameters),
+        )
+        inputs = {
+            argument: produced(run, source)
+            for argument, source in step.planned.inputs.items()
+            if isinstance(source, OutputOfStep)
+        }
+        log_path = log_file(self._home, run.id, attempt.step, attempt.number)
+        executed = self._executor.execute(step, inputs, context, log_path)
+        if isinstance(executed, Failure):
+            self._failures[attempt.step] = executed
+            return executed.outcome
+        self._failures.pop(attempt.step, None)
+        return executed
+
+
+def end_dead_run(handler: CommandHandler, home: Path, run_id: str, context: Context) -> tuple[Recorded, ...]:
+    """End a run of this home whose process died, and return the events of that: none if it is driven or has ended."""
+    if is_driven(home, run_id):
+        return ()
+    events = handler.handle(RUN, EndRun(run_id, "process died"), context).events
+    forget_lock(home, run_id)
+    return events

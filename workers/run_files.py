@@ -1,0 +1,92 @@
+"""The files of a run on the machine that executes it: a lock while somebody drives it, and the logs of its steps.
+
+Light on purpose: queries ask here which runs are dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stackledger.domain.errors import InvalidValue, LogError
+from stackledger.domain.names import visible
+from stackledger.eventlog.lock import FileLock
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
+_LONGEST_STEM = 60
+
+
+def runs_folder(home: Path) -> Path:
+    """Return the folder of all runs of a home."""
+    return home / "runs"
+
+
+def log_file(home: Path, run_id: str, step: str, attempt: int) -> Path:
+    """Return where the output of one attempt at a step is kept; the file is there once the step wrote something."""
+    # Names of steps may be longer than those of files, and may differ in what some file systems do not tell apart.
+    stem = re.sub(r"[^0-9A-Za-z_.-]", "_", step)[:_LONGEST_STEM]
+    mark = hashlib.sha256(step.encode()).hexdigest()[:12]
+    return runs_folder(home) / _checked(run_id) / f"{stem}-{mark}.{attempt}.log"
+
+
+def lock_file(home: Path, run_id: str) -> Path:
+    """Return the file that is locked while somebody drives the run."""
+    return runs_folder(home) / f"{_checked(run_id)}.lock"
+
+
+def _checked(run_id: str) -> str:
+    # Ids of an imported log are somebody else's text.
+    if _ID.fullmatch(run_id) is None:
+        raise InvalidValue(f"'{visible(run_id[:80])}' is not the id of a run.")
+    return run_id
+
+
+@contextlib.contextmanager
+def driving(home: Path, run_id: str) -> Iterator[None]:
+    """Hold the run's lock, or raise LogBusy if somebody else drives the run. The system frees it for a dead process."""
+    path = lock_file(home, run_id)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise LogError(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+    lock = FileLock(path, timeout=1.0)  # longer than anybody looks whether it is held
+    try:
+        with lock:
+            yield
+    finally:
+        lock.close()
+
+
+def is_driven(home: Path, run_id: str) -> bool:
+    """Say whether somebody on this machine holds the run's lock."""
+    try:
+        fd = os.open(lock_file(home, run_id), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that several who look at once do not take each other for drivers.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def dead_runs(home: Path, running: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the runs, given by id, that nobody drives.
+
+    `running` are runs of this home that had not ended when the log was read. One that ended between reading and
+    looking is among those returned: read its state again before calling it dead.
+    """
+    return tuple(run_id for run_id in running if not is_driven(home, run_id))
+
+
+def forget_lock(home: Path, run_id: str) -> None:
+    """Remove the lock file of a run that has ended."""
+    lock_file(home, run_id).unlink(missing_ok=True)

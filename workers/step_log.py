@@ -1,0 +1,110 @@
+"""What a step prints and logs goes to its file as well as to the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class StepLog:
+    """The file of one attempt, made with the first text. Every text reaches the system at once: a crash loses none."""
+
+    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+        self._path = path
+        self._redact = redact
+        self._mutex = threading.Lock()
+        self._fd: int | None = None
+        self._open = True
+
+    def write(self, text: str) -> None:
+        """Add text without secrets; a file that cannot be written is no reason for a step to fail."""
+        data = memoryview(self._redact(text).encode("utf-8", "backslashreplace"))
+        with self._mutex:
+            if not self._open or not data:
+                return
+            try:
+                if self._fd is None:
+                    self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                    self._fd = os.open(self._path, flags, 0o600)
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError as error:
+                self._close()
+                print(f"The log {self._path} cannot be written: {error.strerror}.", file=sys.__stderr__)
+
+    def close(self) -> None:
+        """Take no more text."""
+        with self._mutex:
+            self._close()
+
+    def _close(self) -> None:
+        self._open = False
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class Tee:
+    """A standard stream that also writes to a step's log. Once the log is closed, only the stream is left."""
+
+    def __init__(self, shown: TextIO | None, log: StepLog) -> None:
+        self._shown = shown
+        self._log = log
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._log.write(text)
+        if self._shown is not None:
+            self._shown.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write all lines to both."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flush the stream; the log needs none."""
+        if self._shown is not None:
+            self._shown.flush()
+
+    def __getattr__(self, name: str) -> Any:  # what else a stream can do
+        """Be the stream in everything else."""
+        return getattr(self._shown, name)
+
+
+@contextmanager
+def captured(log: StepLog) -> Iterator[None]:
+    """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were."""
+    before = sys.stdout, sys.stderr
+    out, err = Tee(before[0], log), Tee(before[1], log)
+    sys.stdout, sys.stderr = out, err
+    _redirect({id(before[0]): out, id(before[1]): err})
+    try:
+        yield
+    finally:
+        _redirect({id(out): before[0], id(err): before[1]})
+        # A step may have put streams of its own there, or another run its tee: what is not ours stays.
+        if sys.stdout is out:
+            sys.stdout = before[0]
+        if sys.stderr is err:
+            sys.stderr = before[1]
+        log.close()
+
+
+def _redirect(streams: dict[int, Any]) -> None:
+    """Have every log handler that writes to one of the streams (by identity) write to another."""
+    loggers = [logging.getLogger(), *(one for one in logging.root.manager.loggerDict.values())]
+    for logger in loggers:
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and id(handler.stream) in streams:
+                handler.setStream(streams[id(handler.stream)])
