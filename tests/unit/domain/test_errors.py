@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from stackledger.domain import errors
+from stackledger.domain.errors import NotFound, StackledgerError, near_names
+
+
+def every(error: type[StackledgerError] = StackledgerError) -> Iterator[type[StackledgerError]]:
+    yield error
+    for each in error.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield from every(each)
+
+
+@pytest.mark.parametrize("error", dict.fromkeys(every()), ids=lambda error: error.__name__)
+def test_every_error_says_what_happened_what_may_have_been_meant_and_what_to_do(error: type[StackledgerError]) -> None:
+    built = error("There is no 'x'.", hint="See `stackledger stack list`.", near=["y", "z"])
+    assert str(built) == "There is no 'x'. Did you mean 'y' or 'z'? See `stackledger stack list`."
+    assert (built.message, built.near) == ("There is no 'x'.", ("y", "z"))
+    assert str(error("Alone.")) == "Alone."
+
+
+@pytest.mark.parametrize("error", dict.fromkeys(every()), ids=lambda error: error.__name__)
+def test_every_error_stands_in_the_tree_with_what_it_means(error: type[StackledgerError]) -> None:
+    assert re.search(rf"^[│ ]*(?:[├└]── )?{error.__name__}\b", errors.__doc__ or "", re.MULTILINE)
+    assert error.__doc__
+
+
+def test_what_is_not_found_is_a_key_error_too() -> None:
+    with pytest.raises(KeyError):
+        raise NotFound("gone")
+
+
+def test_near_names_ignore_case_and_come_best_first() -> None:
+    assert near_names("PORD", ["prod", "produce", "test"]) == ("prod",)
+    assert near_names("x", ["prod"]) == ()
+    assert len(near_names("aaaa", [f"aaa{n}" for n in range(9)])) == 3
