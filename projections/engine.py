@@ -76,7 +76,10 @@ class Views:
             else:
                 problem = None
             # A file may be missing or half made by somebody else: only what stays unreadable is thrown away.
-            needed = self._catch_up(discard=problem is not None and tries > 0)
+            discard = problem is not None and tries > 0
+            if discard:
+                self._notify(f"The views in {self._path} are damaged ({problem}): building them anew from the log.")
+            needed = self._catch_up(discard=discard)
         raise ViewsUnusable(
             f"The views in {self._path} cannot be read{f': {problem}' if problem else ''}.",
             hint="They are only a copy of what is in the log: `stackledger projection rebuild` builds them anew.",
@@ -147,4 +150,4 @@ class Views:
         # Folding needs more modules than reading: loaded only here, where the views are behind.
         from stackledger.projections import folding
 
-        return folding.catch_up(self._path, self._reader, self._notify, discard=discard, anew=anew)
+        return folding.Writer(self._path, self._reader, self._notify).catch_up(discard=discard, anew=anew)

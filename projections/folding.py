@@ -54,137 +54,117 @@ class _Checkpoint:
     skipped: int
 
 
-def catch_up(
-    path: Path,
-    reader: LogReader,
-    notify: Callable[[str], None],
-    *,
-    projections: Sequence[Projection] = PROJECTIONS,
-    discard: bool = False,
-    anew: str | None = None,
-) -> int:
-    """Fold what the log has beyond the views' checkpoints into `path`, and return the position reached.
+@dataclass(frozen=True)
+class Writer:
+    """Writes the views of one log into the file at `path`. `notify` is told what a person should know."""
 
-    What is not this log's or not sound is built anew from the log; `discard` does so in any case, `anew` for one
-    projection.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT)
-    try:
-        with lock:
-            if discard or not path.exists():
-                _remove(path)
-            return _caught_up(path, reader, notify, projections, anew)
-    except (sqlite3.Error, OSError) as error:
-        raise ViewsUnusable(
-            f"The views in {path} cannot be built: {error}.",
-            hint="They are only a copy of what is in the log: make room, or give the rights to write, and try again.",
-        ) from error
-    finally:
-        lock.close()
+    path: Path
+    reader: LogReader
+    notify: Callable[[str], None]
+    projections: Sequence[Projection] = PROJECTIONS
+    batch_events: int = BATCH_EVENTS
 
+    def catch_up(self, *, discard: bool = False, anew: str | None = None) -> int:
+        """Fold what the log has beyond the checkpoints, and return the position reached.
 
-def _caught_up(
-    path: Path,
-    reader: LogReader,
-    notify: Callable[[str], None],
-    projections: Sequence[Projection],
-    anew: str | None,
-) -> int:
-    try:
-        return _folded(path, reader, notify, projections, anew)
-    except _AnotherLog:
-        notify("The views were built from another log, or from a longer copy of this one: building them anew.")
-    except sqlite3.DatabaseError as error:
-        if _code(error) in _ENVIRONMENTAL:
-            raise
-        notify(f"The views in {path} are damaged ({error}): building them anew from the log.")
-    _remove(path)
-    return _folded(path, reader, notify, projections)
+        What is not this log's or not sound is built anew; `discard` does so in any case, `anew` for one projection.
+        """
+        lock = FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with lock:
+                if discard or not self.path.exists():
+                    self._remove()
+                return self._caught_up(anew)
+        except (sqlite3.Error, OSError) as error:
+            raise ViewsUnusable(
+                f"The views in {self.path} cannot be built: {error}.",
+                hint="They only copy what is in the log: make room, or give the rights to write, and try again.",
+            ) from error
+        finally:
+            lock.close()
 
+    def _caught_up(self, anew: str | None) -> int:
+        try:
+            return self._folded(anew)
+        except _AnotherLog:
+            self.notify("The views were built from another log, or from a longer copy of this one: building them anew.")
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENTAL:
+                raise
+            self.notify(f"The views in {self.path} are damaged ({error}): building them anew from the log.")
+        self._remove()
+        return self._folded()
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    def _remove(self) -> None:
+        # The side files go too, even where the file itself is gone already: they must never meet a new file.
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
+    def _folded(self, anew: str | None = None) -> int:
+        with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30.0)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            self._prepare(connection, anew)
+            connection.execute("COMMIT")
+            fold = _Fold(connection, self.projections)
+            start, head = fold.position(), self.reader.head()
+            if head - start >= _TELL_FROM:
+                self.notify(f"Reading {head - start:,} events into the views.")
+            for batch in _batches(self.reader.scan(after=start, upto=head), self.batch_events):
+                fold.add(batch)
+            if fold.unknown:
+                self.notify(
+                    f"Skipped events of types that this version does not know: {', '.join(sorted(fold.unknown))}."
+                    " Upgrade to see what they say."
+                )
+            return fold.position()
 
-def _remove(path: Path) -> None:
-    # The side files go too, even where the file itself is gone already: they must never meet a new file.
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
-
-
-def _folded(
-    path: Path,
-    reader: LogReader,
-    notify: Callable[[str], None],
-    projections: Sequence[Projection],
-    anew: str | None = None,
-) -> int:
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=30.0)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("BEGIN IMMEDIATE")
-        for projection in projections:
-            if projection.name == anew:
-                _drop(connection, projection)
-        for statement in (*BOOKKEEPING, *(ddl for each in projections for table in each.tables for ddl in table.ddl())):
+    def _prepare(self, connection: sqlite3.Connection, anew: str | None) -> None:
+        """Make the tables of projections without a checkpoint, and note that the others were compared with the log."""
+        for statement in BOOKKEEPING:
             connection.execute(statement)
-        _refuse_another_log(connection, reader)
-        connection.executemany(
-            f"INSERT INTO {CHECKPOINTS} VALUES (?, 0, NULL, 0, 0, ?)"
-            " ON CONFLICT (projection) DO UPDATE SET checked = excluded.checked",
-            [(projection.name, time.time_ns() // 1000) for projection in projections],
-        )
-        connection.execute("COMMIT")
-        return _Fold(connection, projections, notify).run(reader)
+        self._refuse_another_log(connection)
+        connection.execute(f"DELETE FROM {CHECKPOINTS} WHERE projection = ?", (anew,))
+        known = {name for (name,) in connection.execute(f"SELECT projection FROM {CHECKPOINTS}")}
+        now = time.time_ns() // 1000
+        for projection in self.projections:
+            if projection.name in known:
+                connection.execute(f"UPDATE {CHECKPOINTS} SET checked = ? WHERE projection = ?", (now, projection.name))
+                continue
+            for table in projection.tables:
+                for statement in (f"DROP TABLE IF EXISTS {table.name}", *table.ddl()):
+                    connection.execute(statement)
+            connection.execute(f"INSERT INTO {CHECKPOINTS} VALUES (?, 0, NULL, 0, 0, ?)", (projection.name, now))
 
+    def _refuse_another_log(self, connection: sqlite3.Connection) -> None:
+        """Raise _AnotherLog unless the log has, at each checkpoint, the very event that was folded there.
 
-def _drop(connection: sqlite3.Connection, projection: Projection) -> None:
-    for table in projection.tables:
-        connection.execute(f"DROP TABLE IF EXISTS {table.name}")
-    connection.execute(BOOKKEEPING[0])
-    connection.execute(f"DELETE FROM {CHECKPOINTS} WHERE projection = ?", (projection.name,))
-
-
-def _refuse_another_log(connection: sqlite3.Connection, reader: LogReader) -> None:
-    """Raise _AnotherLog unless the log has, at each checkpoint, the very event that was folded there.
-
-    An event's data hold its random id: no two logs have the same event at one position unless one began
-    as a copy of the other, and then all before it is the same too.
-    """
-    for position, data in connection.execute(f"SELECT position, data FROM {CHECKPOINTS} WHERE position > 0").fetchall():
-        stored = reader.at(position)
-        if stored is None or stored.data != data:
-            raise _AnotherLog
+        An event's data hold its random id: no two logs have the same event at one position unless one began
+        as a copy of the other, and then all before it is the same too.
+        """
+        for position, data in connection.execute(
+            f"SELECT position, data FROM {CHECKPOINTS} WHERE position > 0"
+        ).fetchall():
+            stored = self.reader.at(position)
+            if stored is None or stored.data != data:
+                raise _AnotherLog
 
 
 class _Fold:
-    """One catching up of some projections over one connection."""
+    """Folds batches of events, over one connection, into the tables of some projections."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, projections: Sequence[Projection], notify: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, projections: Sequence[Projection]) -> None:
+        self.unknown: set[str] = set()
+        """Types of events that no projection knows."""
         self._connection = connection
         self._projections = projections
-        self._notify = notify
-        self._unknown: set[str] = set()
 
-    def run(self, reader: LogReader) -> int:
-        """Fold as far as the log goes now."""
-        head = reader.head()
-        checkpoints = self._checkpoints()
-        start = min(each.position for each in checkpoints)
-        if head - start >= _TELL_FROM:
-            self._notify(f"Reading {head - start:,} events into the views.")
-        for batch in _batches(reader.scan(after=start, upto=head)):
-            checkpoints = self._fold(batch)
-        if self._unknown:
-            self._notify(
-                f"Skipped events of types that this version does not know: {', '.join(sorted(self._unknown))}."
-                " Upgrade to see what they say."
-            )
-        return min(each.position for each in checkpoints)
+    def position(self) -> int:
+        """Return how far all of the projections have got."""
+        return min(each.position for each in self._checkpoints())
 
     def _checkpoints(self) -> list[_Checkpoint]:
         return [
@@ -196,7 +176,7 @@ class _Fold:
             for each in self._projections
         ]
 
-    def _fold(self, batch: list[StoredEvent]) -> list[_Checkpoint]:
+    def add(self, batch: list[StoredEvent]) -> None:
         """Fold what is new in a batch; its rows and the checkpoints come into the file together or not at all."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -217,7 +197,6 @@ class _Fold:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        return checkpoints
 
     def _fold_one(self, projection: Projection, facts: list[Fact], checkpoint: _Checkpoint) -> None:
         rows = SqliteRows(self._connection, projection.tables)
@@ -236,17 +215,17 @@ class _Fold:
                     ) from error
             elif fact.type not in ignored:
                 checkpoint.skipped += 1
-                self._unknown.add(fact.type)
+                self.unknown.add(fact.type)
         rows.flush()
 
 
-def _batches(events: Iterator[StoredEvent]) -> Iterator[list[StoredEvent]]:
+def _batches(events: Iterator[StoredEvent], most: int) -> Iterator[list[StoredEvent]]:
     batch: list[StoredEvent] = []
     size = 0
     for event in events:
         batch.append(event)
         size += len(event.data)
-        if len(batch) >= BATCH_EVENTS or size >= BATCH_BYTES:
+        if len(batch) >= most or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

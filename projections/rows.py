@@ -34,6 +34,9 @@ class Rows(Protocol):
         """Let no row of this key hold from this event on."""
 
 
+Handler = Callable[[Rows, Fact], None]
+
+
 class Projection(NamedTuple):
     """A fold of events into tables. Its rows depend on nothing but the events.
 
@@ -43,7 +46,7 @@ class Projection(NamedTuple):
 
     name: str
     tables: tuple[Table, ...]
-    handlers: Mapping[str, Callable[[Rows, Fact], None]]
+    handlers: Mapping[str, Handler]
     ignored: frozenset[str]
 
 

@@ -25,18 +25,18 @@ class Table(NamedTuple):
     indexes: tuple[tuple[str, ...], ...] = ()
 
     def ddl(self) -> tuple[str, ...]:
-        """Return the statements that make the table where it is missing."""
+        """Return the statements that make the table."""
         columns = ", ".join((*self.key, *self.columns))
         key = ", ".join((*self.key, "from_pos"))
         return (
-            f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, from_pos INTEGER NOT NULL, to_pos INTEGER NOT NULL)",
-            f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_by_key ON {self.name} ({key})",
+            f"CREATE TABLE {self.name} ({columns}, from_pos INTEGER NOT NULL, to_pos INTEGER NOT NULL)",
+            f"CREATE UNIQUE INDEX {self.name}_by_key ON {self.name} ({key})",
             *map(self._index, self.indexes),
         )
 
     def _index(self, columns: tuple[str, ...]) -> str:
         over = (*columns, "from_pos")
-        return f"CREATE INDEX IF NOT EXISTS {self.name}_by_{'_'.join(over)} ON {self.name} ({', '.join(over)})"
+        return f"CREATE INDEX {self.name}_by_{'_'.join(over)} ON {self.name} ({', '.join(over)})"
 
 
 HOLDS = "from_pos <= :at AND to_pos > :at"
