@@ -43,7 +43,7 @@ def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
     event_type = EVENT_TYPES.get(type_name)
     if event_type is None:
         raise LogTooNew(
-            f"The event at position {stored.position} is of the type {stored.type!r}, which this program does not know.",
+            f"The event at position {stored.position} has the type {stored.type!r}, which this program does not know.",
             hint="It was written by a newer Stackledger: upgrade this one before changing anything.",
         )
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from eventsourcing.dcb.api import (
@@ -96,7 +96,10 @@ class CommandHandler:
             except AppendUnknown as error:
                 failure = error
                 continue
-            placed = tuple(replace(one, position=head - len(new) + place) for place, one in enumerate(new, start=1))
+            placed = tuple(
+                Recorded(position, one.envelope, one.tags, one.event)
+                for position, one in enumerate(new, start=head - len(new) + 1)
+            )
             state = known.state
             for event in events:
                 state = decider.evolve(state, event)

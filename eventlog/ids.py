@@ -8,10 +8,7 @@ import time
 
 def new_id() -> str:
     """Return a new UUIDv7 as text: 48 bits of milliseconds since 1970, then random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds << 80) | random
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    milliseconds = f"{time.time_ns() // 1_000_000:012x}"
+    random = os.urandom(10).hex()
+    variant = "89ab"[int(random[0], 16) % 4]
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[1:4]}-{variant}{random[4:7]}-{random[7:19]}"

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from stackledger.domain.errors import LogBusy, LogError
 from stackledger.eventlog.forking import forget_in_child
@@ -31,7 +32,7 @@ class FileLock:
         self._fd: int | None = None
         forget_in_child(self)
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> Self:
         """Take the lock."""
         deadline = time.monotonic() + self.timeout
         if not self._threads.acquire(timeout=self.timeout):

@@ -48,7 +48,7 @@ from stackledger.eventlog.schema import (
 )
 
 CHECKPOINT_PAGES = 2000
-"""About how many pages a writer adds to the write-ahead log before it has them moved into the file."""
+"""About how many pages the write-ahead log grows to before they are moved into the file."""
 
 READERS_MS = 200
 """How long a checkpoint waits for those who read just then, so that they cannot keep the log growing for ever."""
@@ -81,7 +81,8 @@ class SQLiteRecorder(DCBRecorder):
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
-        self._pages = 0
+        self._rows = 0  # written since the last checkpoint; only a checkpoint tells how many pages those were
+        self._checkpoint_rows = float(CHECKPOINT_PAGES)
         forget_in_child(self)
         with self._mutex:
             self._live()
@@ -100,7 +101,7 @@ class SQLiteRecorder(DCBRecorder):
             last = head(connection)
             after = min(max(after or 0, 0), last)
             selections = [selection.rare_first(connection, after) for selection in _selections(query)]
-        rows = self._rows(selections, after, last)
+        rows = self._merged(selections, after, last)
         if limit is None:
             return _Response(rows, last or None)
         limited = list(islice(rows, max(limit, 0)))
@@ -173,16 +174,16 @@ class SQLiteRecorder(DCBRecorder):
             _roll_back(connection)
             raise
         self._commit(connection)
-        # A row changes about one page, and the write-ahead log takes whole pages.
-        self._pages += sum(1 + len(event.tags) + len(event.data) // 4096 for event in events)
-        if self._pages >= CHECKPOINT_PAGES:
-            self._pages = 0
+        self._rows += sum(1 + len(event.tags) + len(event.data) // 4096 for event in events)
+        if self._rows >= self._checkpoint_rows:
             # The events are safe where they are: that they cannot be moved yet is not the append's failure.
             with contextlib.suppress(sqlite3.Error):
-                _checkpoint(connection, "RESTART")
+                pages = _checkpoint(connection, "RESTART")
+                self._checkpoint_rows = CHECKPOINT_PAGES * self._rows / max(pages, 1)
+            self._rows = 0
         return last + len(events)
 
-    def _rows(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
+    def _merged(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
         streams = [self._stream(selection, after, upto) for selection in selections]
         if len(streams) == 1:
             return streams[0]
@@ -205,7 +206,9 @@ class SQLiteRecorder(DCBRecorder):
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}:
                 raise known from error
             # After a failed write or sync of the last page, a restart may still find the commit on the disk.
-            raise AppendUnknown(f"{known.message} It may or may not hold what was to be added.", hint=known.hint) from error
+            raise AppendUnknown(
+                f"{known.message} It may or may not hold what was to be added.", hint=known.hint
+            ) from error
 
 
 class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
@@ -290,17 +293,19 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> None:
+def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> int:
     """Move the write-ahead log into the file, as far as readers allow, and have the next append begin it anew.
 
-    RESTART overwrites the old pages: growing a file at every commit makes each fsync several times as dear.
+    Return how many pages it had. RESTART overwrites the old pages: growing a file at every commit makes each fsync
+    several times as dear.
     """
     (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {READERS_MS}")
     try:
-        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        (_, pages, _) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {timeout}")
+    return int(pages)
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
