@@ -20,6 +20,9 @@ Result = TypeVar("Result")
 
 _TRIES = 5
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file may raise; its garbage may stand in the very message."""
+
 
 class ViewsUnusable(StackledgerError):
     """The views cannot be read or written, for a reason that building them anew does not mend."""
@@ -71,8 +74,8 @@ class Views:
                     position = self._position(connection, needed)
                     if position is not None:
                         return query(View(connection, self._reader, position, position))
-            except sqlite3.DatabaseError as error:
-                problem: sqlite3.DatabaseError | None = error
+            except DAMAGE as error:
+                problem: Exception | None = error
             else:
                 problem = None
             # A file may be missing or half made by somebody else: only what stays unreadable is thrown away.
@@ -110,7 +113,7 @@ class Views:
                     f"SELECT projection, position, skipped, checked FROM {CHECKPOINTS}"
                 ):
                     found[name] = tuple(rest)
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             found = {}
         statuses = []
         for view in sorted({*VIEWS, *found}):

@@ -22,7 +22,7 @@ from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.stored import LogReader, StoredEvent, unpacked
 from stackledger.eventlog.upcasting import upcast
 from stackledger.projections import registry, runs
-from stackledger.projections.engine import ViewsUnusable
+from stackledger.projections.engine import DAMAGE, ViewsUnusable
 from stackledger.projections.rows import Fact, Projection, SqliteRows
 from stackledger.projections.schema import BOOKKEEPING, CHECKPOINTS, MARK_EVERY, MARKS
 
@@ -76,7 +76,7 @@ class Writer:
                 if discard or not self.path.exists():
                     self._remove()
                 return self._caught_up(anew)
-        except (sqlite3.Error, OSError) as error:
+        except (*DAMAGE, OSError) as error:
             raise ViewsUnusable(
                 f"The views in {self.path} cannot be built: {error}.",
                 hint="They only copy what is in the log: make room, or give the rights to write, and try again.",
@@ -89,7 +89,7 @@ class Writer:
             return self._folded(anew)
         except _AnotherLog:
             self.notify("The views were built from another log, or from a longer copy of this one: building them anew.")
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENTAL:
                 raise
             self.notify(f"The views in {self.path} are damaged ({error}): building them anew from the log.")

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import msgpack
 import pytest
+from eventsourcing.dcb.api import DCBEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackledger.domain.errors import NotFound
+from stackledger.domain.errors import LogDamaged, NotFound
 from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.sqlite import SQLiteRecorder
 from stackledger.eventlog.stored import StoredEvent, unpacked
@@ -141,9 +143,7 @@ def test_views_are_built_anew_when_they_are(damage: str, path: Path, views: View
 @given(st.binary(min_size=1, max_size=200), st.floats(0, 1))
 def test_what_sqlite_finds_damaged_is_built_anew(garbage: bytes, where: float) -> None:
     """Some bytes of a page may change without anybody noticing; then reading still answers or the file is rebuilt."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         path = Path(folder) / "views.db"
         views = Views(path, MemoryReader(EVENTS), Told())
         views.catch_up()
@@ -312,7 +312,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, rea
 
 
 def test_a_body_that_misses_a_field_is_a_damaged_log(path: Path, told: Told) -> None:
-    from stackledger.domain.errors import LogDamaged
 
     fields = unpacked(1, EVENTS[4].data)
     del fields["body"]["name"]
@@ -323,7 +322,6 @@ def test_a_body_that_misses_a_field_is_a_damaged_log(path: Path, told: Told) -> 
 
 
 def test_processes_that_catch_up_at_once_fold_every_event_once(path: Path, told: Told) -> None:
-    from eventsourcing.dcb.api import DCBEvent
 
     made = History(Random(11), gaps=False)
     made.begin()
