@@ -1,0 +1,274 @@
+"""The client's part about a home itself: settings, repositories, health, views, and clearing up."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stackledger.client.results import Finding, Projection, iso
+from stackledger.client.runs import RunClient
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import AlreadyExists, NotFound, Refused, StackledgerError, near_names
+from stackledger.domain.names import visible
+from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_settings
+
+SETTINGS = {"user": "the name under which you give commands"}
+"""What `config set` knows, and what it means."""
+
+_FIXED_SQLITE = (3, 51, 3)
+
+_PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", "secret.key", "artifacts", "runs")
+_DISPOSABLE = ("views.db", "views.db-wal", "views.db-shm")
+
+_EXPLANATIONS = {
+    ComponentType.ORCHESTRATOR: "An orchestrator runs the steps of a pipeline: it decides where and when each is executed.",
+    ComponentType.ARTIFACT_STORE: "An artifact store keeps what steps put out, by the SHA-256 of its bytes.",
+    ComponentType.METADATA_STORE: "A metadata store is a database that runs and their metadata are written to, for other tools to query.",
+    ComponentType.CONTAINER_REGISTRY: "A container registry keeps the images in which steps are executed elsewhere.",
+    ComponentType.STEP_OPERATOR: "A step operator executes single steps on machines of their own, such as ones with accelerators.",
+    ComponentType.MODEL_DEPLOYER: "A model deployer serves models for online prediction.",
+    ComponentType.EXPERIMENT_TRACKER: "An experiment tracker keeps parameters, metrics and models of experiments.",
+    ComponentType.FEATURE_STORE: "A feature store serves features for training and for prediction.",
+    ComponentType.ALERTER: "An alerter sends messages from pipelines to people.",
+    ComponentType.ANNOTATOR: "An annotator lets people label data.",
+    ComponentType.IMAGE_BUILDER: "An image builder builds the container images in which steps are executed.",
+    ComponentType.DATA_VALIDATOR: "A data validator checks data and models.",
+    ComponentType.MODEL_REGISTRY: "A model registry keeps versions of models and their stages.",
+}
+
+
+class AdministrationClient(RunClient):
+    """Settings, repositories, health, views, and clearing up."""
+
+    def get_config(self) -> dict[str, str]:
+        """Return the settings as they hold now."""
+        return {"user": self._ledger.user}
+
+    def set_config(self, key: str, value: str) -> None:
+        """Change a setting of this home."""
+        if key not in SETTINGS:
+            raise NotFound(
+                f"There is no setting {visible(key)!r}.",
+                near=near_names(key, SETTINGS),
+                hint=f"There is {', '.join(SETTINGS)}.",
+            )
+        checked = _checked_user(value)
+        write_settings(self._ledger.home / CONFIG_FILE, {**self._ledger.settings, key: checked})
+
+    def repository_at(self, path: Path) -> bool:
+        """Say whether the folder is a repository already."""
+        return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
+
+    def init_repository(self, path: Path, *, template: str | None = None) -> str:
+        """Make the folder a repository with an active stack of its own, and return a sentence about it.
+
+        With a template its files are written too; a file that is there is never replaced. Raises AlreadyExists
+        for a folder that is a repository.
+        """
+        from stackledger.domain import stacks
+        from stackledger.domain.stack_state import Scope
+        from stackledger.eventlog.ids import new_id
+
+        if self.repository_at(path):
+            raise AlreadyExists(f"The folder {path} is a Stackledger repository already.")
+        files = _template_files(template, path) if template else {}
+        stack, _ = self.active_stack()
+        repository_id = new_id()
+        command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
+        self._change(stacks.DECIDER, command)
+        for target, source in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        write_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+        written = f" with {len(files)} files of the template {template!r}" if template else ""
+        return f"Initialized a Stackledger repository in {path}{written}; its active stack is {stack.name!r}."
+
+    def explain(self, component_type: str) -> str:
+        """Return what components of a type are for."""
+        return _EXPLANATIONS[ComponentType(component_type)]
+
+    def list_projections(self) -> list[Projection]:
+        """Return how far each projection has got; nothing is caught up."""
+        _ = self._ledger.log_id
+        return [
+            Projection(row.name, row.version, row.position, row.lag, row.skipped, iso(row.checked))
+            for row in self._ledger.views.status()
+        ]
+
+    def rebuild_projection(self, name: str | None = None) -> int:
+        """Build a projection, or all, anew from the log; return the position reached."""
+        _ = self._ledger.log_id
+        return self._ledger.views.rebuild(name)
+
+    def status(self) -> dict[str, Any]:
+        """Return who and where the caller is, and how far log and views have got."""
+        from stackledger import __version__
+
+        stack, scope = self.active_stack()
+        return {
+            "version": __version__,
+            "home": str(self._ledger.home),
+            "repository": str(self._ledger.repository) if self._ledger.repository else None,
+            "user": self._ledger.user,
+            "active_stack": stack.name,
+            "active_for": scope,
+            "log": str(self._ledger.reader.path),
+            "position": self._ledger.reader.head(),
+            "views_behind": max(row.lag for row in self._ledger.views.status()),
+        }
+
+    def doctor(self) -> list[Finding]:
+        """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
+        return [*_about_sqlite(), *self._about_log(), *self._about_home(), *self._about_runs(), *self._about_secrets()]
+
+    def clean(self, *, all: bool = False) -> str:  # noqa: A002 - the option's name
+        """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
+        _ = self._ledger.log_id
+        self._end_dead_runs()
+        running = self._unfinished()
+        if all and running:
+            raise Refused(
+                f"{len(running)} runs go on, so the log stays where it is.", hint="Wait for them, or interrupt them."
+            )
+        self._sweep()
+        home = self._ledger.home
+        self._ledger.close()
+        for name in _DISPOSABLE:
+            (home / name).unlink(missing_ok=True)
+        if not all:
+            return "Removed the views and what dead processes left; the log is as it was."
+        aside = home / f"old-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}"
+        from stackledger.eventlog.lock import FileLock
+
+        with FileLock(home / "log.lock"):
+            aside.mkdir(mode=0o700)
+            for name in _PRECIOUS:
+                if (home / name).exists():
+                    (home / name).rename(aside / name)
+        return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
+
+    def install_packages(self, packages: Sequence[str]) -> None:
+        """Install packages into this Python with pip."""
+        _pip("install", *packages)
+
+    def uninstall_packages(self, packages: Sequence[str]) -> None:
+        """Remove packages from this Python with pip."""
+        from packaging.requirements import Requirement
+
+        _pip("uninstall", "--yes", *(Requirement(package).name for package in packages))
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left in artifact stores of this machine, and values of secrets that are gone."""
+        from stackledger.eventlog.ids import milliseconds_of
+
+        day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
+        kept = {secret.id for secret in self.list_secrets(size=1000).items}
+        if len(kept) < 1000:  # noqa: PLR2004 - the largest page: beyond it leavings stay
+            for secret_id in set(self._ledger.vault.ids()) - kept:
+                # A younger one may be about to come into the log: its values are written first.
+                if milliseconds_of(secret_id) / 1000 < day_ago:
+                    self._ledger.vault.delete(secret_id)
+        for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
+            pinned = {
+                "components": [
+                    {
+                        "id": component.id,
+                        "type": component.type,
+                        "flavor": component.flavor,
+                        "configuration": component.configuration,
+                    }
+                ]
+            }
+            self._store(pinned).sweep_temporary(day_ago)
+
+    def _about_log(self) -> list[Finding]:
+        path = self._ledger.reader.path
+        try:
+            log_id = self._ledger.log_id
+            with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
+                damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+                triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")}
+            connection.close()
+        except (StackledgerError, sqlite3.Error) as error:
+            return [Finding("error", "log", str(error))]
+        findings = [Finding("ok", "log", f"{self._ledger.reader.head():,} events in {path}, log id {log_id}")]
+        findings += [Finding("error", "log", f"{path} is damaged: {line}") for line in damage]
+        if not triggers:
+            findings.append(Finding("error", "log", "The triggers that refuse changes of events are gone."))
+        behind = max(row.lag for row in self._ledger.views.status())
+        findings.append(Finding("ok", "views", f"{behind} positions behind the log; the next query catches up"))
+        return findings
+
+    def _about_home(self) -> list[Finding]:
+        home = self._ledger.home
+        mode = stat.S_IMODE(home.stat().st_mode)
+        if mode & 0o077:
+            return [Finding("warning", "home", f"Others can look into {home} (mode {mode:o}): chmod 700 {home}")]
+        return [Finding("ok", "home", f"{home} is for its owner alone")]
+
+    def _about_runs(self) -> list[Finding]:
+        dead = self._dead()
+        if dead:
+            return [Finding("warning", "runs", f"{len(dead)} runs died; the next change appends their end")]
+        return [Finding("ok", "runs", "no run has died")]
+
+    def _about_secrets(self) -> list[Finding]:
+        try:
+            for secret_id in self._ledger.vault.ids():
+                self._ledger.vault.read(secret_id)
+        except StackledgerError as error:
+            return [Finding("error", "secrets", str(error))]
+        return [Finding("ok", "secrets", "every value can be read")]
+
+
+def _about_sqlite() -> list[Finding]:
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < _FIXED_SQLITE:
+        text = (
+            f"SQLite {version} has the bug that can damage a file when two connections checkpoint and write at once"
+            " (fixed in 3.51.3); Stackledger holds a lock that keeps it from happening, other programs may not."
+        )
+        return [Finding("ok", "sqlite", text)]
+    return [Finding("ok", "sqlite", f"SQLite {version}")]
+
+
+def _checked_user(name: str) -> str:
+    if not name.strip() or len(name) > 128 or visible(name) != name:  # noqa: PLR2004 - as for all names
+        raise StackledgerError("A user's name has 1 to 128 visible characters.")
+    return name
+
+
+def _template_files(template: str, target: Path) -> dict[Path, Path]:
+    """Return where each file of a template goes, and where it comes from."""
+    from stackledger import pipelines
+
+    folder = Path(pipelines.__file__).parent / "templates"
+    templates = sorted(each.name for each in folder.iterdir() if each.is_dir())
+    if template not in templates:
+        raise NotFound(
+            f"There is no template {visible(template)!r}.",
+            near=near_names(template, templates),
+            hint=f"There is {', '.join(templates)}.",
+        )
+    sources = [each for each in sorted((folder / template).rglob("*")) if each.is_file() and "__pycache__" not in each.parts]
+    files = {target / source.relative_to(folder / template): source for source in sources}
+    there = [str(path) for path in files if path.exists()]
+    if there:
+        raise AlreadyExists(
+            f"The template would replace {', '.join(there)}, so nothing was written.",
+            hint="Choose an empty folder with --path.",
+        )
+    return files
+
+
+def _pip(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)  # noqa: S603 - our own arguments
+    if done.returncode != 0:
+        raise StackledgerError(f"pip {arguments[0]} failed with exit status {done.returncode}.")

@@ -1,0 +1,283 @@
+"""The client's part about components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stackledger.client.results import Component, Page
+from stackledger.client.session import Session
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import NotFound, near_names
+from stackledger.domain.names import visible
+from stackledger.domain.references import secret_references
+from stackledger.projections import registry_queries
+
+if TYPE_CHECKING:
+    from stackledger.domain.components import RegisterComponent
+    from stackledger.flavors.catalogue import FlavorEntry
+    from stackledger.flavors.flavor import Flavor
+    from stackledger.projections.engine import View
+    from stackledger.projections.registry_queries import ComponentRow
+
+
+class ComponentClient(Session):
+    """Components: what there is, and every change to them."""
+
+    def list_components(
+        self,
+        component_type: str,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        sort_by: str | None = None,
+        page: int = 1,
+        size: int = 20,
+        as_of: str | int | None = None,
+    ) -> Page[Component]:
+        """Return a page of the components of a type, oldest first unless `sort_by` says otherwise."""
+        kind = ComponentType(component_type).value
+
+        def query(view: View) -> Page[Component]:
+            found = registry_queries.components(
+                view, kind, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
+            )
+            active, names = self._active_components(view), self._names()
+            return Page([_component(row, active, names) for row in found.items], found.total, page, size)
+
+        return self._read(query, as_of)
+
+    def get_component(
+        self, component_type: str, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None
+    ) -> Component:
+        """Return a component by id, name or what begins one; the active stack's if none is named."""
+
+        def query(view: View) -> Component:
+            row = self._component_row(view, component_type, name_id_or_prefix, prefix=True)
+            return _component(row, self._active_components(view), self._names())
+
+        return self._read(query, as_of)
+
+    def create_component(
+        self,
+        component_type: str,
+        name: str,
+        flavor: str,
+        configuration: Mapping[str, object] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> Component:
+        """Register a component. Its flavor checks the configuration, in which references may stand for secrets."""
+        from stackledger.domain import components
+
+        kind = ComponentType(component_type)
+        command = self._register_command(kind, name, flavor, configuration or {}, labels=labels or {})
+        self._prepare(command)
+        self._change(components.DECIDER, command)
+        return self.get_component(kind, command.component_id)
+
+    def update_component(
+        self,
+        component_type: str,
+        name: str | None,
+        configuration: Mapping[str, object] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> Component:
+        """Set these keys of a component's configuration and these labels; the others stay."""
+        row, position = self._seen_component(component_type, name)
+        return self._reconfigured(
+            row, position, {**row.configuration, **(configuration or {})}, {**row.labels, **(labels or {})}
+        )
+
+    def remove_component_attributes(
+        self, component_type: str, name: str, keys: Sequence[str], *, labels: Sequence[str] = ()
+    ) -> Component:
+        """Take keys out of a component's configuration, so that the flavor's defaults hold, and labels off it."""
+        row, position = self._seen_component(component_type, name)
+        for wanted, there, what in ((keys, row.configuration, "attribute"), (labels, row.labels, "label")):
+            for key in wanted:
+                if key not in there:
+                    raise NotFound(
+                        f"The {ComponentType(component_type).words} {row.name!r} has no {what} {visible(key)!r}.",
+                        near=near_names(key, there),
+                    )
+        return self._reconfigured(
+            row,
+            position,
+            {key: value for key, value in row.configuration.items() if key not in keys},
+            {key: value for key, value in row.labels.items() if key not in labels},
+        )
+
+    def rename_component(self, component_type: str, name: str, new_name: str) -> Component:
+        """Give a component another name; stacks go on using it."""
+        from stackledger.domain import components
+
+        row, position = self._seen_component(component_type, name)
+        command = components.RenameComponent(component_id=row.id, type=ComponentType(component_type), name=new_name)
+        return self._changed_component(row, position, command)
+
+    def copy_component(self, component_type: str, name: str, new_name: str) -> Component:
+        """Register a component with the flavor, configuration and labels of another."""
+        row, _ = self._seen_component(component_type, name)
+        return self.create_component(component_type, new_name, row.flavor, row.configuration, labels=row.labels)
+
+    def share_component(self, component_type: str, name: str) -> Component:
+        """Mark a component as shared."""
+        from stackledger.domain import components
+
+        row, position = self._seen_component(component_type, name)
+        return self._changed_component(row, position, components.ShareComponent(component_id=row.id))
+
+    def unshare_component(self, component_type: str, name: str) -> Component:
+        """Mark a component as private."""
+        from stackledger.domain import components
+
+        row, position = self._seen_component(component_type, name)
+        return self._changed_component(row, position, components.UnshareComponent(component_id=row.id))
+
+    def delete_component(self, component_type: str, name: str) -> None:
+        """Delete a component that is part of no stack."""
+        from stackledger.domain import components
+        from stackledger.domain.events.components import component_tag
+
+        def query(view: View) -> tuple[ComponentRow, dict[str, str], int]:
+            row = self._component_row(view, component_type, name, prefix=False)
+            users = registry_queries.stacks_using(view, row.id)
+            return row, {stack.id: stack.name for stack in users}, view.position
+
+        row, users, position = self._read(query)
+        command = components.DeleteComponent(component_id=row.id, names=users)
+        self._change(components.DECIDER, command, seen={component_tag(row.id): position})
+
+    def component_logs(self, component_type: str, name: str | None = None) -> list[str]:
+        """Return what the services behind a component wrote: nothing, as long as no flavor runs a service."""
+        self.get_component(component_type, name)
+        return []
+
+    def _register_command(
+        self,
+        kind: ComponentType,
+        name: str,
+        flavor: str,
+        configuration: Mapping[str, object],
+        *,
+        labels: Mapping[str, str],
+    ) -> RegisterComponent:
+        """Return the command that registers a component under a new id, its configuration checked by its flavor."""
+        from stackledger.domain.components import RegisterComponent
+        from stackledger.eventlog.ids import new_id
+        from stackledger.flavors.validation import validated
+
+        entry, loaded = self._flavor(kind, flavor)
+        checked = validated(loaded, configuration)
+        return RegisterComponent(
+            component_id=new_id(),
+            type=kind,
+            name=name,
+            flavor=entry.name,
+            custom_flavor=entry.custom,
+            configuration=checked,
+            labels=dict(labels),
+            secret_fields=loaded.config_class.secret_fields(),
+            secrets=self._secret_ids(checked),
+        )
+
+    def _prepare(self, command: RegisterComponent) -> None:
+        """Make and check what a new component needs on this machine, before the log says that it is there."""
+        from stackledger.flavors.validation import prepare
+
+        if not self._dry_run:
+            _, loaded = self._flavor(command.type, command.flavor)
+            prepare(loaded, command.configuration, self._ledger.home, command.component_id)
+
+    def _flavor(self, kind: ComponentType, name: str) -> tuple[FlavorEntry, type[Flavor]]:
+        """Return a flavor's entry and its class, a custom one imported from the working directory or repository too."""
+        from stackledger.flavors import catalogue
+
+        entry = catalogue.find(kind, name, self._read(registered_flavors))
+        return entry, catalogue.load(entry, self._search_path())
+
+    def _search_path(self) -> list[Path]:
+        return [Path.cwd(), *filter(None, (self._ledger.repository,))]
+
+    def _secret_ids(self, configuration: Mapping[str, object]) -> dict[str, str]:
+        """Return the ids of the secrets that the configuration names; those that are not there are left out."""
+        names = {reference.name for reference in secret_references(configuration)}
+
+        def query(view: View) -> dict[str, str]:
+            found = {}
+            for name in names:
+                try:
+                    found[name] = registry_queries.secret(view, name, prefix=False).id
+                except NotFound:
+                    continue  # the decision refuses it, with the field that names it
+            return found
+
+        return self._read(query) if names else {}
+
+    def _active_components(self, view: View) -> set[str]:
+        active, _ = self._active(view)
+        return {ref.id for refs in active.stack.components.values() for ref in refs}
+
+    def _component_row(self, view: View, component_type: str, name: str | None, *, prefix: bool) -> ComponentRow:
+        kind = ComponentType(component_type)
+        if name is not None:
+            return registry_queries.component(view, kind.value, name, prefix=prefix)
+        active, _ = self._active(view)
+        refs = active.stack.components.get(kind.value)
+        if not refs:
+            raise NotFound(
+                f"The active stack {active.stack.name!r} has no {kind.words}.",
+                hint=f"Name one, or see `stackledger {kind.group} list`.",
+            )
+        return registry_queries.components_by_id(view, [refs[0].id])[refs[0].id]
+
+    def _seen_component(self, component_type: str, name: str | None) -> tuple[ComponentRow, int]:
+        """Return a component that is to be changed, and the position at which it was seen."""
+        return self._read(
+            lambda view: (self._component_row(view, component_type, name, prefix=False), view.position)
+        )
+
+    def _reconfigured(
+        self, row: ComponentRow, position: int, configuration: Mapping[str, object], labels: Mapping[str, str]
+    ) -> Component:
+        from stackledger.domain import components
+        from stackledger.flavors.validation import validated
+
+        _, loaded = self._flavor(ComponentType(row.type), row.flavor)
+        checked = validated(loaded, configuration)
+        command = components.UpdateComponent(
+            component_id=row.id,
+            configuration=checked,
+            labels=dict(labels),
+            secret_fields=loaded.config_class.secret_fields(),
+            secrets=self._secret_ids(checked),
+        )
+        return self._changed_component(row, position, command)
+
+    def _changed_component(self, row: ComponentRow, position: int, command: Any) -> Component:
+        from stackledger.domain import components
+        from stackledger.domain.events.components import component_tag
+
+        self._change(components.DECIDER, command, seen={component_tag(row.id): position})
+        return self.get_component(row.type, row.id)
+
+
+def registered_flavors(view: View) -> list[tuple[ComponentType, str, str]]:
+    """Return the flavors that users registered: type, name and source."""
+    return [(ComponentType(row.type), row.name, row.source) for row in registry_queries.flavors(view)]
+
+
+def _component(row: ComponentRow, active: set[str], names: Mapping[str, str]) -> Component:
+    return Component(
+        id=row.id,
+        name=row.name,
+        type=row.type,
+        flavor=row.flavor,
+        active=row.id in active,
+        shared=row.shared,
+        owner=names.get(row.owner, row.owner),
+        labels=row.labels,
+        configuration=row.configuration,
+    )

@@ -1,0 +1,179 @@
+"""The client's part about the log itself, and about what happened to whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from stackledger.client.results import Change, LogEvent, Page, event_json, iso
+from stackledger.client.session import Session
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import NotFound, UsageError, near_names
+from stackledger.domain.names import visible
+
+if TYPE_CHECKING:
+    from stackledger.eventlog.stored import StoredEvent
+
+_POLL = 0.05
+"""Seconds between two looks at a log that is followed."""
+
+
+class HistoryClient(Session):
+    """Events as they are in the log, and the history of single stacks and components."""
+
+    def log_events(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        types: Sequence[str] = (),
+        actor: str | None = None,
+        since: str | int | None = None,
+        until: str | int | None = None,
+        page: int = 1,
+        size: int = 20,
+    ) -> Page[LogEvent]:
+        """Return a page of the events, newest first.
+
+        `types` match with their version (`stack.registered/1`) or without. `since` and `until` are positions or times,
+        both included.
+        """
+        _ = self._ledger.log_id
+        wanted = tuple(tags)
+        if actor is not None:
+            subject = self._ledger.directory.find("user", actor)
+            if subject is None:
+                raise NotFound(
+                    f"There is no user named {visible(actor)!r}.", near=near_names(actor, self._names().values())
+                )
+            wanted += (f"actor:{subject.id}",)
+        first, last = self._range(since, until)
+        reader = self._ledger.reader
+        matching = (
+            stored
+            for stored in reader.scan_back(before=last + 1, tags=wanted)
+            if stored.position >= first and _is_of(stored.type, types)
+        )
+        items = [self._event(stored) for stored in islice(matching, (page - 1) * size, page * size)]
+        if not (wanted or types) and (first, last) == (1, reader.head()):
+            total = reader.count()
+        else:
+            total = (page - 1) * size + len(items) + sum(1 for _ in matching)
+        return Page(items, total, page, size)
+
+    def log_event(self, position: int) -> LogEvent:
+        """Return the event at a position."""
+        _ = self._ledger.log_id
+        stored = self._ledger.reader.at(position)
+        if stored is None:
+            raise NotFound(
+                f"There is no event at position {position}.", hint=f"The log ends at {self._ledger.reader.head()}."
+            )
+        return self._event(stored)
+
+    def follow_log(self, *, after: int | None = None) -> Iterator[LogEvent]:
+        """Yield the events after a position (the newest if none is given) as they come, for ever."""
+        _ = self._ledger.log_id
+        reader = self._ledger.reader
+        position = reader.head() if after is None else after
+        while True:
+            for stored in reader.scan(after=position):
+                position = stored.position
+                yield self._event(stored)
+            time.sleep(_POLL)
+
+    def log_stats(self) -> dict[str, Any]:
+        """Return how many events there are, of which types, since when, and how large the log is."""
+        log_id = self._ledger.log_id
+        reader = self._ledger.reader
+        head = reader.head()
+        first, newest = reader.at(1), reader.at(head)
+        return {
+            "log_id": log_id,
+            "path": str(reader.path),
+            "events": reader.count(),
+            "position": head,
+            "first_event": self._event(first).time if first else None,
+            "newest_event": self._event(newest).time if newest else None,
+            "bytes": sum(each.stat().st_size for each in reader.path.parent.glob(f"{reader.path.name}*")),
+            "subjects": len(self._names()),
+            "types": reader.counts_by_type(),
+        }
+
+    def stack_history(self, name: str | None = None) -> list[Change]:
+        """Return what happened to a stack, newest first; a deleted one is found by the name it had last."""
+        from stackledger.projections import history
+
+        def query(view: Any) -> list[Any]:
+            stack_id = self._active(view)[0].stack.id if name is None else history.stack_id(view, name)
+            return history.of_stack(view, stack_id)
+
+        return self._changes(self._read(query))
+
+    def component_history(self, component_type: str, name: str | None = None) -> list[Change]:
+        """Return what happened to a component, newest first; a deleted one is found by the name it had last."""
+        from stackledger.projections import history
+
+        kind = ComponentType(component_type)
+
+        def query(view: Any) -> list[Any]:
+            if name is not None:
+                return history.of_component(view, history.component_id(view, kind.value, name))
+            refs = self._active(view)[0].stack.components.get(kind.value)
+            if not refs:
+                raise NotFound(f"The active stack has no {kind.words}.", hint="Name one.")
+            return history.of_component(view, refs[0].id)
+
+        return self._changes(self._read(query))
+
+    def diff_stack(
+        self, name: str | None, start: str | int, end: str | int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what differs between two moments of a stack, field by field, its components' configuration included."""
+        from stackledger.projections import history
+
+        stack = self._read(
+            lambda view: self._active(view)[0].stack.id if name is None else history.stack_id(view, name)
+        )
+        before = self._read(lambda view: history.stack_facts(view, stack), start)
+        after = self._read(lambda view: history.stack_facts(view, stack), end)
+        return [change._asdict() for change in history.differences(before, after)]
+
+    def _changes(self, entries: list[Any]) -> list[Change]:
+        names = self._names()
+        return [
+            Change(
+                position=entry.position,
+                time=iso(entry.time),
+                type=entry.type.partition("/")[0],
+                actor=names.get(entry.actor, entry.actor),
+                host=names.get(entry.host, entry.host),
+                reason=entry.reason,
+                ticket=entry.ticket,
+                changes=[{"field": one.field, "from": one.old, "to": one.new} for one in entry.changes],
+            )
+            for entry in entries
+        ]
+
+    def _range(self, since: str | int | None, until: str | int | None) -> tuple[int, int]:
+        from stackledger.projections.asof import position_before
+
+        head = self._ledger.reader.head()
+        now = self._ledger.now()
+        first = 1 if since is None else self._read(lambda view: position_before(view, str(since), now=now)) + 1
+        last = head if until is None else self._read(lambda view: view.position, until)
+        if first > last and since is not None and until is not None:
+            raise UsageError(f"--since {since} is after --until {until}.")
+        return first, last
+
+    def _event(self, stored: StoredEvent) -> LogEvent:
+        from stackledger.eventlog.stored import unpacked
+
+        fields = unpacked(stored.position, stored.data)
+        body = fields.pop("body")
+        return LogEvent(**event_json(stored.position, stored.type, fields, stored.tags, body, self._names()))
+
+
+def _is_of(type_name: str, wanted: Sequence[str]) -> bool:
+    return not wanted or type_name in wanted or type_name.partition("/")[0] in wanted

@@ -1,0 +1,160 @@
+"""What every part of the client stands on: one home, one caller, and the way of a change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stackledger.client.results import event_json
+from stackledger.projections import registry_queries
+from stackledger.projections.listing import Filters
+from stackledger.wiring import Ledger, home_directory
+
+if TYPE_CHECKING:
+    from stackledger.domain.decider import Decider
+    from stackledger.domain.event import Context
+    from stackledger.eventlog.handler import Handled
+    from stackledger.projections.engine import View
+    from stackledger.projections.registry_queries import ActiveStack
+
+    Command = TypeVar("Command")
+    State = TypeVar("State")
+    Result = TypeVar("Result")
+
+ACTIVE_STACK = "STACKLEDGER_ACTIVE_STACK"
+
+_SCOPES = {"environment": "environment", "repository": "repository", "user": "global", "default": "global"}
+
+
+class DryRun(Exception):  # noqa: N818 - not an error: the command ends here because nothing shall be appended
+    """Raised by a change in a dry run, in place of appending; `events` are what would have been appended, as JSON."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        self.events = events
+        super().__init__(f"{len(events)} events would be appended")
+
+
+def ignore(_: str) -> None:
+    """Take notice of nothing."""
+
+
+class Session:
+    """A caller at one home. Cheap to make; log and views are opened at their first use.
+
+    `notify` is told what a person should know beside the result.
+    """
+
+    def __init__(
+        self,
+        *,
+        reason: str | None = None,
+        ticket: str | None = None,
+        dry_run: bool = False,
+        notify: Callable[[str], None] = ignore,
+        home: Path | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._reason = reason
+        self._ticket = ticket
+        self._dry_run = dry_run
+        self._notify = notify
+        self._told_lost = False
+        self._ledger = Ledger(home or home_directory(environment), notify, environment)
+
+    def close(self) -> None:
+        """Let go of the files of this home."""
+        self._ledger.close()
+
+    def _read(self, query: Callable[[View], Result], as_of: str | int | None = None) -> Result:
+        """Return what the query reads in the views, now or as of a position or time."""
+        _ = self._ledger.log_id  # a fresh home gets its log, and the default stack, when it is first looked at
+        if as_of is None:
+            return self._ledger.views.read(query)
+        from stackledger.projections.asof import as_of as moved  # most queries are about now
+
+        return self._ledger.views.read(lambda view: query(moved(view, str(as_of), now=self._ledger.now())))
+
+    def _context(self) -> Context:
+        """Return the context of a new command: who, from where, when and why."""
+        return self._ledger.context(reason=self._reason, ticket=self._ticket, dry_run=self._dry_run)
+
+    def _change(
+        self,
+        decider: Decider[Command, State],
+        command: Command,
+        *,
+        seen: Mapping[str, int] | None = None,
+        context: Context | None = None,
+    ) -> Handled[State]:
+        """Have the command decided and appended; in a dry run DryRun is raised in place of appending.
+
+        `seen` says, for a tag, up to which position the caller had looked.
+        """
+        context = context or self._context()
+        if not self._dry_run:
+            self._end_dead_runs()
+        handled = self._ledger.handler.handle(decider, command, context, seen=seen, dry_run=self._dry_run)
+        if self._dry_run:
+            raise DryRun(
+                [
+                    event_json(
+                        recorded.position or None,
+                        recorded.event.TYPE,
+                        asdict(recorded.envelope),
+                        recorded.tags,
+                        recorded.event.model_dump(mode="json"),
+                        self._names(),
+                    )
+                    for recorded in handled.events
+                ]
+            )
+        return handled
+
+    def _end_dead_runs(self) -> None:
+        """Append the end of every run of this home whose process died."""
+        from stackledger.projections import run_queries
+        from stackledger.workers.run_files import dead_runs
+
+        unfinished = [row.id for row in self._read(run_queries.unfinished_runs)]
+        for run_id in dead_runs(self._ledger.home, unfinished):
+            from stackledger.workers.local import end_dead_run  # hardly ever needed, and heavy
+
+            for recorded in end_dead_run(self._ledger.handler, self._ledger.home, run_id, self._context()):
+                self._notify(f"The run {run_id} had died and was ended: {recorded.event.TYPE.partition('/')[0]}.")
+
+    def _names(self) -> dict[str, str]:
+        """Return the names behind subject ids."""
+        return self._ledger.directory.names()
+
+    def _active(self, view: View) -> tuple[ActiveStack, str]:
+        """Return what is active for the caller and its scope: `environment`, `repository` or `global`."""
+        ledger = self._ledger
+        active = registry_queries.active_stack(
+            view,
+            user_id=ledger.user_id or "",
+            repository_id=ledger.repository_id,
+            environment=ledger.environment.get(ACTIVE_STACK),
+        )
+        if active.lost and not self._told_lost and view.position == view.newest:
+            self._told_lost = True
+            self._notify(
+                f"Your active stack {active.lost!r} was deleted: {active.stack.name!r} is active now."
+                " Choose another one with `stackledger stack set NAME`."
+            )
+        return active, _SCOPES[active.by]
+
+    def _filters(self, given: Mapping[str, Any] | None) -> Filters:
+        """Return filters as queries take them: owners by id, labels as pairs."""
+        given = dict(given or {})
+        owner = given.get("owner")
+        if owner is not None:
+            subject = self._ledger.directory.find("user", owner)
+            # A name that nobody has matches nothing, like the filter for a name.
+            owner = subject.id if subject else owner
+        labels = tuple((key, value if equals else None) for key, equals, value in
+                       (label.partition("=") for label in given.get("label") or ()))
+        known = {key: given[key] for key in Filters._fields if key not in {"owner", "labels"} and given.get(key)}
+        return Filters(owner=owner, labels=labels, **known)

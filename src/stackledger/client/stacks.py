@@ -1,0 +1,261 @@
+"""The client's part about stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stackledger.client.results import Page, Stack
+from stackledger.client.session import ACTIVE_STACK, Session
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import NotFound
+from stackledger.projections import registry_queries
+
+if TYPE_CHECKING:
+    from stackledger.domain.stack_state import Scope
+    from stackledger.projections.engine import View
+    from stackledger.projections.registry_queries import StackRow
+
+Named = Mapping[str, Sequence[str]]
+"""Components by type: their names or ids, the default one first."""
+
+
+class StackClient(Session):
+    """Stacks: what there is, which one is active, and every change to them."""
+
+    def list_stacks(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        sort_by: str | None = None,
+        page: int = 1,
+        size: int = 20,
+        as_of: str | int | None = None,
+    ) -> Page[Stack]:
+        """Return a page of the stacks, oldest first unless `sort_by` says otherwise."""
+
+        def query(view: View) -> Page[Stack]:
+            found = registry_queries.stacks(
+                view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
+            )
+            active, names = self._active_id(view), self._names()
+            return Page([_stack(row, active, names) for row in found.items], found.total, page, size)
+
+        return self._read(query, as_of)
+
+    def get_stack(self, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None) -> Stack:
+        """Return a stack by id, name or what begins one; the active one if none is named."""
+
+        def query(view: View) -> Stack:
+            if name_id_or_prefix is None:
+                row = self._active(view)[0].stack
+            else:
+                row = registry_queries.stack(view, name_id_or_prefix)
+            return _stack(row, self._active_id(view), self._names())
+
+        return self._read(query, as_of)
+
+    def active_stack(self) -> tuple[Stack, str]:
+        """Return the active stack and for whom it is: `environment`, `repository` or `global`."""
+
+        def query(view: View) -> tuple[Stack, str]:
+            active, scope = self._active(view)
+            return _stack(active.stack, active.stack.id, self._names()), scope
+
+        return self._read(query)
+
+    def create_stack(
+        self,
+        name: str,
+        components: Named,
+        *,
+        labels: Mapping[str, str] | None = None,
+        activate: bool = False,
+        decouple_stores: bool = False,
+    ) -> Stack:
+        """Register a stack of these components, and make it the active one with `activate`."""
+        from stackledger.domain import stacks
+        from stackledger.eventlog.ids import new_id
+
+        context = self._context()
+        command = stacks.RegisterStack(
+            stack_id=new_id(),
+            name=name,
+            components=self._read(lambda view: _ids(view, components)),
+            labels=dict(labels or {}),
+            decouple_stores=decouple_stores,
+            activate=(self._scope(context.actor),) if activate else (),
+        )
+        self._change(stacks.DECIDER, command, context=context)
+        return self.get_stack(command.stack_id)
+
+    def update_stack(
+        self,
+        name: str | None,
+        components: Named,
+        *,
+        labels: Mapping[str, str] | None = None,
+        decouple_stores: bool = False,
+    ) -> Stack:
+        """Put these components in place of those of the same types, and add these labels."""
+        row, position = self._seen(name)
+        parts = {**_parts(row), **self._read(lambda view: _ids(view, components))}
+        return self._update(row, position, parts, {**row.labels, **(labels or {})}, decouple_stores=decouple_stores)
+
+    def remove_stack_components(self, name: str | None, components: Named) -> Stack:
+        """Take components out of a stack: those named of a type, or all of it where no name is given."""
+        row, position = self._seen(name)
+        parts = _parts(row)
+        for kind, names in components.items():
+            there = parts.pop(ComponentType(kind), ())
+            if not there:
+                raise NotFound(f"The stack {row.name!r} has no {ComponentType(kind).words}.")
+            if names:
+                gone = self._read(lambda view, kind=kind, names=names: _ids(view, {kind: names}))[ComponentType(kind)]
+                for component_id, each in zip(gone, names, strict=True):
+                    if component_id not in there:
+                        raise NotFound(
+                            f"The {ComponentType(kind).words} {each!r} is not part of the stack {row.name!r}.",
+                            near=[ref.name for ref in row.components[kind]],
+                        )
+                left = tuple(component_id for component_id in there if component_id not in gone)
+                if left:
+                    parts[ComponentType(kind)] = left
+        return self._update(row, position, parts, row.labels)
+
+    def rename_stack(self, name: str, new_name: str) -> Stack:
+        """Give a stack another name."""
+        from stackledger.domain import stacks
+
+        row, position = self._seen(name)
+        return self._changed(row, position, stacks.RenameStack(stack_id=row.id, name=new_name))
+
+    def copy_stack(self, name: str, new_name: str) -> Stack:
+        """Register a stack with the components and labels of another."""
+        row, _ = self._seen(name)
+        ids = {kind: [ref.id for ref in refs] for kind, refs in row.components.items()}
+        return self.create_stack(new_name, ids, labels=row.labels)
+
+    def share_stack(self, name: str) -> Stack:
+        """Mark a stack as shared."""
+        from stackledger.domain import stacks
+
+        row, position = self._seen(name)
+        return self._changed(row, position, stacks.ShareStack(stack_id=row.id))
+
+    def unshare_stack(self, name: str) -> Stack:
+        """Mark a stack as private."""
+        from stackledger.domain import stacks
+
+        row, position = self._seen(name)
+        return self._changed(row, position, stacks.UnshareStack(stack_id=row.id))
+
+    def delete_stack(self, name: str, *, recursive: bool = False) -> None:
+        """Delete a stack that is not active; with `recursive` the components too that no other stack uses."""
+        from stackledger.domain import stacks
+        from stackledger.domain.events.stacks import stack_tag
+
+        context = self._context()
+
+        def query(view: View) -> tuple[StackRow, tuple[str, ...], int]:
+            row = registry_queries.stack(view, name, prefix=False)
+            alone = [
+                ref.id
+                for refs in (row.components.values() if recursive else ())
+                for ref in refs
+                if len(registry_queries.stacks_using(view, ref.id)) == 1
+            ]
+            return row, tuple(alone), view.position
+
+        row, take_along, position = self._read(query)
+        command = stacks.DeleteStack(
+            stack_id=row.id,
+            user_id=context.actor,
+            repository_id=self._ledger.repository_id,
+            environment_stack_id=self._environment_stack_id(),
+            take_along=take_along,
+        )
+        self._change(stacks.DECIDER, command, seen={stack_tag(row.id): position}, context=context)
+
+    def activate_stack(self, name: str, *, everywhere: bool = False) -> Stack:
+        """Make a stack the active one for the repository around, or for the user with `everywhere` or without one."""
+        from stackledger.domain import stacks
+
+        context = self._context()
+        row, _ = self._seen(name)
+        command = stacks.ActivateStack(stack_id=row.id, scope=self._scope(context.actor, everywhere=everywhere))
+        self._change(stacks.DECIDER, command, context=context)
+        if self._ledger.environment.get(ACTIVE_STACK):
+            self._notify(f"{ACTIVE_STACK} is set, so its stack stays the active one in this environment.")
+        return self.get_stack(row.id)
+
+    def _active_id(self, view: View) -> str:
+        return self._active(view)[0].stack.id
+
+    def _environment_stack_id(self) -> str | None:
+        named = self._ledger.environment.get(ACTIVE_STACK)
+        return self._read(lambda view: registry_queries.stack(view, named, prefix=False).id) if named else None
+
+    def _scope(self, user_id: str, *, everywhere: bool = False) -> Scope:
+        from stackledger.domain.stack_state import Scope
+
+        repository_id = self._ledger.repository_id
+        return Scope("user", user_id) if everywhere or repository_id is None else Scope("repository", repository_id)
+
+    def _seen(self, name: str | None) -> tuple[StackRow, int]:
+        """Return a stack that is to be changed, and the position at which it was seen."""
+
+        def query(view: View) -> tuple[StackRow, int]:
+            if name is None:
+                return self._active(view)[0].stack, view.position
+            return registry_queries.stack(view, name, prefix=False), view.position
+
+        return self._read(query)
+
+    def _update(
+        self,
+        row: StackRow,
+        position: int,
+        parts: Mapping[ComponentType, tuple[str, ...]],
+        labels: Mapping[str, str],
+        *,
+        decouple_stores: bool = False,
+    ) -> Stack:
+        from stackledger.domain import stacks
+
+        command = stacks.UpdateStack(
+            stack_id=row.id, components=parts, labels=dict(labels), decouple_stores=decouple_stores
+        )
+        return self._changed(row, position, command)
+
+    def _changed(self, row: StackRow, position: int, command: Any) -> Stack:
+        from stackledger.domain import stacks
+        from stackledger.domain.events.stacks import stack_tag
+
+        self._change(stacks.DECIDER, command, seen={stack_tag(row.id): position})
+        return self.get_stack(row.id)
+
+
+def _stack(row: StackRow, active_id: str, names: Mapping[str, str]) -> Stack:
+    return Stack(
+        id=row.id,
+        name=row.name,
+        active=row.id == active_id,
+        shared=row.shared,
+        owner=names.get(row.owner, row.owner),
+        labels=row.labels,
+        components=row.components,
+    )
+
+
+def _parts(row: StackRow) -> dict[ComponentType, tuple[str, ...]]:
+    return {ComponentType(kind): tuple(ref.id for ref in refs) for kind, refs in row.components.items()}
+
+
+def _ids(view: View, components: Named) -> dict[ComponentType, tuple[str, ...]]:
+    return {
+        ComponentType(kind): tuple(
+            registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
+        )
+        for kind, names in components.items()
+    }

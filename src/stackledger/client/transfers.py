@@ -1,0 +1,211 @@
+"""The client's part about stacks as a whole: exporting, importing, restoring and comparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stackledger.client.components import ComponentClient
+from stackledger.client.results import Stack
+from stackledger.client.stacks import StackClient
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import AlreadyExists, InvalidValue, NotFound
+from stackledger.domain.names import visible
+from stackledger.projections import registry_queries
+
+if TYPE_CHECKING:
+    from stackledger.domain.components import RegisterComponent
+    from stackledger.projections.engine import View
+    from stackledger.projections.registry_queries import ComponentRow, StackRow
+
+_FORMAT = 1
+
+
+class TransferClient(StackClient, ComponentClient):
+    """Stacks as a whole."""
+
+    def export_stack(self, name: str | None = None) -> dict[str, Any]:
+        """Return a stack and its components as `import_stack` takes them; references to secrets stay references."""
+
+        def query(view: View) -> dict[str, Any]:
+            row = self._active(view)[0].stack if name is None else registry_queries.stack(view, name)
+            parts = registry_queries.components_by_id(
+                view, [ref.id for refs in row.components.values() for ref in refs]
+            )
+            return {
+                "stackledger_stack": _FORMAT,
+                "name": row.name,
+                "labels": row.labels,
+                "components": {
+                    kind: [_exported(parts[ref.id]) for ref in refs] for kind, refs in row.components.items()
+                },
+            }
+
+        return self._read(query)
+
+    def import_stack(
+        self, name: str | None, exported: Mapping[str, Any], *, decouple_stores: bool = False
+    ) -> Stack:
+        """Register an exported stack, under another name if one is given, and those of its components that are missing.
+
+        A component that is there under its name, with the same flavor and configuration, is used as it is; one that
+        differs is in the way, and nothing is changed.
+        """
+        from stackledger.domain import stacks
+        from stackledger.eventlog.ids import new_id
+
+        stack_name, labels, wanted = _checked_export(exported)
+        new: list[RegisterComponent] = []
+        parts: dict[ComponentType, tuple[str, ...]] = {}
+        for kind, components in wanted.items():
+            ids = []
+            for component in components:
+                there = self._same_component(kind, component)
+                if there is None:
+                    new.append(self._registration(kind, component))
+                    there = new[-1].component_id
+                ids.append(there)
+            parts[kind] = tuple(ids)
+        register = stacks.RegisterStack(
+            stack_id=new_id(),
+            name=name or stack_name,
+            components=parts,
+            labels=labels,
+            decouple_stores=decouple_stores,
+        )
+        self._change(stacks.DECIDER, stacks.AssembleStack(new=tuple(new), stack=register))
+        return self.get_stack(register.stack_id)
+
+    def restore_stack(self, name: str, as_of: str | int) -> Stack:
+        """Make a stack what it was at an earlier moment, by new events.
+
+        Components deleted since are registered anew under their old names, and it is refused where such a name is taken;
+        components that are still there stay as they are now, since other stacks may use them.
+        """
+        from stackledger.domain import stacks
+        from stackledger.domain.events.stacks import stack_tag
+        from stackledger.eventlog.ids import new_id
+
+        def then(view: View) -> tuple[StackRow, dict[str, ComponentRow]]:
+            row = registry_queries.stack(view, name, prefix=False)
+            ids = [ref.id for refs in row.components.values() for ref in refs]
+            return row, registry_queries.components_by_id(view, ids)
+
+        old, components = self._read(then, as_of)
+
+        def now(view: View) -> tuple[set[str], bool, int]:
+            there = registry_queries.components_by_id(view, components)
+            for each in there.values():
+                if each.configuration != components[each.id].configuration:
+                    self._notify(
+                        f"The {ComponentType(each.type).words} {each.name!r} has another configuration than then;"
+                        " it stays as it is now, since other stacks may use it."
+                    )
+            return set(there), _is_there(view, old.id), view.position
+
+        there, exists, position = self._read(now)
+        again = {
+            each.id: self._registration(ComponentType(each.type), _exported(each))
+            for each in components.values()
+            if each.id not in there
+        }
+        parts = {
+            ComponentType(kind): tuple(again[ref.id].component_id if ref.id in again else ref.id for ref in refs)
+            for kind, refs in old.components.items()
+        }
+        stack: stacks.RegisterStack | stacks.UpdateStack
+        if exists:
+            stack = stacks.UpdateStack(stack_id=old.id, components=parts, labels=old.labels)
+        else:
+            stack = stacks.RegisterStack(stack_id=new_id(), name=old.name, components=parts, labels=old.labels)
+        command = stacks.AssembleStack(new=tuple(again.values()), stack=stack)
+        self._change(stacks.DECIDER, command, seen={stack_tag(old.id): position})
+        return self.get_stack(stack.stack_id)
+
+    def stack_requirements(self, name: str | None = None) -> list[str]:
+        """Return the packages that the flavors of a stack's components need, one requirement each."""
+        needed: set[str] = set()
+        for kind, refs in self.get_stack(name).components.items():
+            for ref in refs:
+                needed.update(self._flavor(ComponentType(kind), ref.flavor)[1].requirements)
+        return sorted(needed)
+
+    def _same_component(self, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
+        """Return the id of the component that is there and the same, None if the name is free, or raise AlreadyExists."""
+        try:
+            row = self._read(
+                lambda view: registry_queries.component(view, kind.value, wanted["name"], prefix=False)
+            )
+        except NotFound:
+            return None
+        if (row.flavor, row.configuration) != (wanted["flavor"], wanted["configuration"]):
+            raise AlreadyExists(
+                f"There is another {kind.words} named {row.name!r}, with another flavor or configuration,"
+                " so nothing was changed.",
+                hint=f"Rename that one (`stackledger {kind.group} rename {row.name} NEW_NAME`), or the one in the file.",
+            )
+        return row.id
+
+    def _registration(self, kind: ComponentType, wanted: Mapping[str, Any]) -> RegisterComponent:
+        command = self._register_command(
+            kind, wanted["name"], wanted["flavor"], wanted["configuration"], labels=wanted["labels"]
+        )
+        self._prepare(command)
+        return command
+
+
+def _is_there(view: View, stack_id: str) -> bool:
+    try:
+        registry_queries.stack(view, stack_id, prefix=False)
+    except NotFound:
+        return False
+    return True
+
+
+def _exported(row: ComponentRow) -> dict[str, Any]:
+    return {"name": row.name, "flavor": row.flavor, "labels": row.labels, "configuration": row.configuration}
+
+
+def _checked_export(
+    exported: Mapping[str, Any],
+) -> tuple[str, dict[str, str], dict[ComponentType, list[dict[str, Any]]]]:
+    """Return name, labels and components of an exported stack, or raise InvalidValue: files are anybody's text."""
+    if exported.get("stackledger_stack") != _FORMAT:
+        raise InvalidValue(
+            "This is not a stack that `stackledger stack export` wrote.",
+            hint=f"It begins with `stackledger_stack: {_FORMAT}`.",
+        )
+    name, components = exported.get("name"), exported.get("components")
+    if not isinstance(name, str) or not isinstance(components, dict):
+        raise InvalidValue("The exported stack has no name, or no components.")
+    checked: dict[ComponentType, list[dict[str, Any]]] = {}
+    for kind, several in components.items():
+        if kind not in set(ComponentType) or not isinstance(several, list):
+            raise InvalidValue(f"The exported stack has {visible(str(kind))!r} among the types of its components.")
+        checked[ComponentType(kind)] = [_checked_component(kind, each) for each in several]
+    return name, _texts(exported.get("labels", {}), "labels of the stack"), checked
+
+
+def _checked_component(kind: str, given: object) -> dict[str, Any]:
+    if (
+        not isinstance(given, dict)
+        or not isinstance(given.get("name"), str)
+        or not isinstance(given.get("flavor"), str)
+        or not isinstance(given.get("configuration", {}), dict)
+    ):
+        raise InvalidValue(f"A component of the type {kind} in the file has no name, flavor or configuration.")
+    unknown = given.keys() - {"name", "flavor", "labels", "configuration"}
+    if unknown:
+        raise InvalidValue(f"The {kind} {given['name']!r} in the file has an unknown key {visible(str(min(unknown)))!r}.")
+    return {
+        "name": given["name"],
+        "flavor": given["flavor"],
+        "labels": _texts(given.get("labels", {}), f"labels of the {kind}"),
+        "configuration": given.get("configuration", {}),
+    }
+
+
+def _texts(given: object, what: str) -> dict[str, str]:
+    if not isinstance(given, dict) or not all(isinstance(text, str) for pair in given.items() for text in pair):
+        raise InvalidValue(f"The {what} are not texts by their keys.")
+    return given

@@ -1,0 +1,124 @@
+"""What a person sees of a run while it goes on: on a terminal a live line for the running step, in a pipe plain lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from stackledger.domain.events.runs import (
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
+from stackledger.domain.names import visible
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from stackledger.domain.event import Recorded
+
+_SECOND = 1_000_000
+
+
+class Lines:
+    """Says each event of a run in one line, to `write`."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._since: dict[str, int] = {}
+        self._run_since = 0
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End watching."""
+
+    def happened(self, recorded: Recorded) -> None:
+        """Say what happened, if it is of interest while a run goes on."""
+        line = self._line(recorded)
+        if line is not None:
+            self._write(visible(line))
+
+    def _line(self, recorded: Recorded) -> str | None:  # noqa: PLR0911 - one line for each event
+        event, time = recorded.event, recorded.envelope.time
+        match event:
+            case RunStarted():
+                self._run_since = time
+                return f"Run {event.name} of the pipeline {event.pipeline} started on the stack {event.stack.name}."
+            case StepStarted():
+                self._since[event.step] = time
+                again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+                return f"Step {event.step} has started{again}."
+            case StepSucceeded():
+                return f"Step {event.step} has finished in {self._took(event.step, time)}."
+            case StepFailed():
+                again = "" if event.retry_at is None else " It will be tried again."
+                return (
+                    f"Step {event.step} has failed after {self._took(event.step, time)}:"
+                    f" {event.error}: {event.message}{again}"
+                )
+            case StepSkipped():
+                return f"Step {event.step} is skipped, because of {', '.join(event.because)}."
+            case RunSucceeded():
+                return f"The run has finished in {_seconds(time - self._run_since)}."
+            case RunFailed():
+                return f"The run has failed after {_seconds(time - self._run_since)}: {event.because}."
+            case _:
+                return None
+
+    def _took(self, step: str, time: int) -> str:
+        return _seconds(time - self._since.get(step, time))
+
+
+class LiveLines(Lines):
+    """The same lines, and below them a spinner with the step that is running."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        super().__init__(lambda line: console.print(line, markup=False))
+        self._console = console
+        self._status: Status | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the spinner away."""
+        self._stop()
+
+    def happened(self, recorded: Recorded) -> None:
+        """Say what happened, and show what is running now."""
+        from rich.text import Text
+
+        self._stop()
+        super().happened(recorded)
+        if isinstance(recorded.event, StepStarted):
+            self._status = self._console.status(Text(f"{visible(recorded.event.step)} is running"))
+            self._status.start()
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def watcher() -> Lines:
+    """Return who watches runs of this process: on standard error, so that results have standard output for themselves."""
+    if sys.stderr.isatty():
+        return LiveLines()
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def _seconds(microseconds: int) -> str:
+    return f"{max(0, microseconds) / _SECOND:.3f}s"

@@ -1,0 +1,251 @@
+"""The one place where the parts are put together: what belongs to one home directory, opened when needed.
+
+The read path (views and their queries) must stay light, so everything that only a change needs is imported
+where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stackledger.domain.errors import InvalidValue, StackledgerError
+from stackledger.eventlog.reader import SQLiteReader
+from stackledger.eventlog.stored import StoredEvent, unpacked
+from stackledger.projections.engine import Views
+
+if TYPE_CHECKING:
+    from stackledger.domain.event import Context, Recorded
+    from stackledger.eventlog.handler import CommandHandler
+    from stackledger.eventlog.sqlite import SQLiteRecorder
+    from stackledger.eventlog.subjects import Subject, SubjectDirectory
+    from stackledger.flavors.vault import Vault
+
+DEFAULT_USER = "default"
+REPOSITORY_FOLDER = ".stackledger"
+CONFIG_FILE = "config.json"
+
+
+def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where log, views and artifacts live: `STACKLEDGER_HOME`, else the platform's folder for user data."""
+    named = environment.get("STACKLEDGER_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    from platformdirs import user_data_path  # most homes are named in tests and fleets
+
+    return user_data_path("stackledger")
+
+
+def find_repository(start: Path) -> Path | None:
+    """Return the nearest folder at or above `start` that `init` made a repository."""
+    for folder in (start, *start.parents):
+        if (folder / REPOSITORY_FOLDER / CONFIG_FILE).is_file():
+            return folder
+    return None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return a JSON file of settings, empty when there is none."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidValue(f"The settings in {path} cannot be read: {error}.", hint="Mend or remove the file.") from error
+    if not isinstance(settings, dict):
+        raise InvalidValue(f"The settings in {path} are not a JSON object.", hint="Mend or remove the file.")
+    return settings
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Replace a JSON file of settings, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise StackledgerError(f"The settings in {path} cannot be written: {error.strerror}.") from error
+
+
+class Ledger:
+    """Log, views, directory and vault of one home, each opened at its first use."""
+
+    def __init__(self, home: Path, notify: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> None:
+        self.home = home
+        self.notify = notify
+        self.environment = environment
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What `config set` keeps for this home."""
+        return read_settings(self.home / CONFIG_FILE)
+
+    @property
+    def user(self) -> str:
+        """The name of whoever gives commands."""
+        name = self.environment.get("STACKLEDGER_USER") or self.settings.get("user") or DEFAULT_USER
+        return str(name)
+
+    @cached_property
+    def repository(self) -> Path | None:
+        """The repository around the working directory."""
+        return find_repository(Path.cwd())
+
+    @property
+    def repository_id(self) -> str | None:
+        """The id under which stacks are activated for the repository."""
+        if self.repository is None:
+            return None
+        identity = read_settings(self.repository / REPOSITORY_FOLDER / CONFIG_FILE).get("repository_id")
+        return identity if isinstance(identity, str) else None
+
+    @cached_property
+    def reader(self) -> SQLiteReader:
+        """The log, for reading."""
+        return SQLiteReader(self.home / "log.db")
+
+    @cached_property
+    def views(self) -> Views:
+        """The views; whoever reads them finds at least what the log held at that moment."""
+        return Views(self.home / "views.db", self.reader, self.notify)
+
+    @cached_property
+    def recorder(self) -> SQLiteRecorder:
+        """The log, for appending."""
+        from stackledger.eventlog.sqlite import SQLiteRecorder  # imports eventsourcing, which no query needs
+
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SQLiteRecorder(self.home / "log.db")
+
+    @cached_property
+    def handler(self) -> CommandHandler:
+        """The way in for commands."""
+        from stackledger.eventlog.handler import CommandHandler  # as above
+        from stackledger.eventlog.ids import new_id
+
+        return CommandHandler(self.recorder, new_id, self._describe)
+
+    @cached_property
+    def log_id(self) -> str:
+        """The id of the log, which is created here if this home is fresh."""
+        first = self._first_event()
+        if first is None:
+            self._create_log()
+            first = self._first_event()
+        if first is None:
+            raise StackledgerError(f"The log in {self.home} is still empty after it was created.")
+        return str(unpacked(first.position, first.data)["body"]["log_id"])
+
+    @cached_property
+    def directory(self) -> SubjectDirectory:
+        """The names behind subject ids."""
+        return self._directory_of(self.log_id)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The values of secrets."""
+        from stackledger.flavors.vault import Vault  # only for secrets
+
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Vault(self.home)
+
+    @cached_property
+    def user_id(self) -> str | None:
+        """The subject id of the user, None before their first change."""
+        subject = self.directory.find("user", self.user)
+        return subject.id if subject else None
+
+    def now(self) -> int:
+        """Microseconds since 1970, UTC."""
+        return time.time_ns() // 1000
+
+    def context(self, *, reason: str | None, ticket: str | None, dry_run: bool = False) -> Context:
+        """Return the context of a new command. Whoever acts here for the first time is enrolled, but not in a dry run."""
+        from stackledger.domain.event import Context
+        from stackledger.eventlog.ids import new_id
+
+        actor = self._subject("user", self.user, dry_run=dry_run)
+        host = self._subject("host", platform.node() or "unknown", dry_run=dry_run, actor=actor)
+        return Context(
+            command_id=new_id(), time=self.now(), actor=actor.id, host=host.id, reason=reason, ticket=ticket
+        )
+
+    def close(self) -> None:
+        """Let go of everything that was opened."""
+        for name in ("directory", "recorder", "reader"):
+            part = self.__dict__.pop(name, None)
+            if part is not None:
+                part.close()
+
+    def _first_event(self) -> StoredEvent | None:
+        return next(self.reader.scan(upto=1), None)
+
+    def _directory_of(self, log_id: str) -> SubjectDirectory:
+        from stackledger.eventlog.subjects import SubjectDirectory
+
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SubjectDirectory(self.home / "subjects.db", log_id)
+
+    def _subject(self, kind: str, name: str, *, dry_run: bool, actor: Subject | None = None) -> Subject:
+        from stackledger.eventlog.ids import new_id
+        from stackledger.eventlog.subjects import new_subject
+
+        known = self.directory.find(kind, name)
+        if known is not None and known.enrolled:
+            return known
+        subject = known or new_subject(kind, name, new_id)
+        if dry_run:
+            return subject
+        from stackledger.domain.event import Context
+        from stackledger.domain import subjects
+
+        subject = self.directory.add(subject)
+        by = actor or subject
+        host = self.directory.find("host", platform.node() or "unknown")
+        context = Context(
+            command_id=new_id(), time=self.now(), actor=by.id, host=host.id if host else subject.id
+        )
+        command = subjects.EnrollSubject(subject_id=subject.id, kind=subject.kind, commitment=subject.commitment)
+        self.handler.handle(subjects.DECIDER, command, context)
+        self.directory.mark_enrolled(subject.id)
+        self.__dict__.pop("user_id", None)
+        return subject
+
+    def _create_log(self) -> None:
+        from stackledger.domain.event import Context
+        from stackledger.domain import log
+        from stackledger.eventlog.ids import new_id
+        from stackledger.eventlog.subjects import new_subject
+
+        log_id = new_id()
+        directory = self._directory_of(log_id)
+        user = directory.add(new_subject("user", DEFAULT_USER, new_id))
+        host = directory.add(new_subject("host", platform.node() or "unknown", new_id))
+        command = log.CreateLog(
+            log_id=log_id,
+            user_id=user.id,
+            user_commitment=user.commitment,
+            host_id=host.id,
+            host_commitment=host.commitment,
+            orchestrator_id=new_id(),
+            artifact_store_id=new_id(),
+            stack_id=new_id(),
+        )
+        context = Context(command_id=new_id(), time=self.now(), actor=user.id, host=host.id)
+        self.handler.handle(log.DECIDER, command, context)
+        for subject in (user, host):
+            directory.mark_enrolled(subject.id)
+        directory.close()
+
+    def _describe(self, recorded: Recorded) -> str:
+        names = self.directory.names()
+        who = names.get(recorded.envelope.actor, recorded.envelope.actor)
+        return f"{recorded.event.TYPE.partition('/')[0].replace('.', ' ')} by {who!r}"
