@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from stackledger.domain.errors import PipelineError
 from stackledger.domain.events.runs import Produced
@@ -20,8 +19,6 @@ from stackledger.pipelines.parameters import restored_parameter
 from stackledger.pipelines.plan import StepPlan
 from stackledger.pipelines.signature import fits
 from stackledger.workers.step_log import StepLog, captured
-
-_FILE: Literal["file"] = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class Executor:
             artifact=artifact,
             digest=stored.digest,
             size=stored.size,
-            layout=_FILE,
+            layout=dumped.layout,
             materializer=dumped.materializer,
             data_type=dumped.data_type,
         )
