@@ -49,6 +49,13 @@ class SQLiteReader:
         """Yield the events with all these tags and a position below `before`, newest first."""
         return self._scan(Selection(tags), 0, None if before is None else before - 1, newest_first=True)
 
+    def counts_by_type(self) -> dict[str, int]:
+        """Return how many events there are of each type and version, by type."""
+        with translated(self.path):
+            connection = self._current()
+            sql = "SELECT type, count(*) FROM events GROUP BY type ORDER BY type"
+            return dict(connection.execute(sql)) if connection else {}
+
     def close(self) -> None:
         """Let go of the log. Reading again opens it again."""
         if self._connection is not None:

@@ -57,7 +57,7 @@ class HistoryClient(Session):
         )
         items = [self._event(stored) for stored in islice(matching, (page - 1) * size, page * size)]
         if not (wanted or types) and (first, last) == (1, reader.head()):
-            total = reader.count()
+            total = sum(reader.counts_by_type().values())
         else:
             total = (page - 1) * size + len(items) + sum(1 for _ in matching)
         return Page(items, total, page, size)
@@ -87,18 +87,18 @@ class HistoryClient(Session):
         """Return how many events there are, of which types, since when, and how large the log is."""
         log_id = self._ledger.log_id
         reader = self._ledger.reader
-        head = reader.head()
+        head, types = reader.head(), reader.counts_by_type()
         first, newest = reader.at(1), reader.at(head)
         return {
             "log_id": log_id,
             "path": str(reader.path),
-            "events": reader.count(),
+            "events": sum(types.values()),
             "position": head,
             "first_event": self._event(first).time if first else None,
             "newest_event": self._event(newest).time if newest else None,
             "bytes": sum(each.stat().st_size for each in reader.path.parent.glob(f"{reader.path.name}*")),
             "subjects": len(self._names()),
-            "types": reader.counts_by_type(),
+            "types": types,
         }
 
     def stack_history(self, name: str | None = None) -> list[Change]:
