@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -207,7 +208,7 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
     @group.plain("explain", example=f"{program} explain")
     def explain(call: Call) -> Lines:
         """Say what components of this type are for."""
-        return Lines([call.client.explain(kind)])
+        return Lines(wrap(call.client.explain(kind), 100))
 
 
 def _add_services(group: Group, kind: ComponentType) -> None:

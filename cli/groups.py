@@ -101,6 +101,10 @@ class FreeForm(TyperCommand):
         return super().parse_args(ctx, rest)
 
 
+Bundle = Callable[[], Mapping[str, tuple[Any, Any]]]
+"""Makes options: their annotations and defaults by name."""
+
+
 class Declared(NamedTuple):
     """A command before it is built."""
 
@@ -109,7 +113,7 @@ class Declared(NamedTuple):
     example: str
     cls: type[TyperCommand]
     filters: Sequence[str]
-    bundle: Mapping[str, Mapping[str, Any]]
+    bundle: Mapping[str, Bundle]
 
 
 _QUERY: dict[str, tuple[Any, Any]] = {"output": (options.Output, "table"), "as_of": (options.AsOf, None)}
@@ -178,11 +182,11 @@ class Group:
         *,
         example: str,
         cls: type[TyperCommand] = TyperCommand,
-        bundle: Mapping[str, Mapping[str, Any]] | None = None,
+        bundle: Mapping[str, Bundle] | None = None,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Declare a command that changes: it takes `--reason`, `--ticket`, `--dry-run` and `--output`.
 
-        `bundle` maps a parameter of the function to options whose values it gets as one mapping.
+        `bundle` maps a parameter of the function to what makes options whose values it gets as one mapping.
         """
         return self._declared(name, _CHANGE, example, cls, bundle=bundle or {})
 
@@ -227,7 +231,7 @@ class Group:
         cls: type[TyperCommand],
         *,
         filters: Sequence[str] = (),
-        bundle: Mapping[str, Mapping[str, Any]] | None = None,
+        bundle: Mapping[str, Bundle] | None = None,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         def declare(function: Callable[..., Result]) -> Callable[..., Result]:
             declared = Declared(function, shared, example, cls, filters, bundle or {})
@@ -244,11 +248,12 @@ class Group:
             for parameter in list(inspect.signature(declared.function, eval_str=True).parameters.values())[1:]
             if parameter.name not in declared.bundle
         ]
-        added = {**{key: value for part in declared.bundle.values() for key, value in part.items()}, **declared.shared}
+        bundle = {parameter: make() for parameter, make in declared.bundle.items()}
+        added = {**{key: option for part in bundle.values() for key, option in part.items()}, **declared.shared}
 
         def run(context: typer.Context, **values: Any) -> None:
             shared = {key: values.pop(key) for key in declared.shared}
-            for parameter, part in declared.bundle.items():
+            for parameter, part in bundle.items():
                 values[parameter] = {key: found for key in part if (found := values.pop(key)) is not None}
             self._run(declared, Call(context, shared, declared.filters), values)
 

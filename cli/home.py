@@ -25,7 +25,10 @@ def init(
     ] = False,
 ) -> Done:
     """Give a folder an active stack of its own. It is a repository then; `stack set` in it holds for it alone."""
-    return Done(call.client.init_repository(path or Path.cwd(), template=template))
+    folder = (path or Path()).absolute()
+    if call.client.repository_at(folder) and not template:
+        return Done(f"{folder} is a repository already; nothing was changed.")
+    return Done(call.client.init_repository(folder, template=template))
 
 
 @GROUP.query("status", example="stackledger status", as_of=False)

@@ -11,28 +11,13 @@ from stackledger.cli.completion import component_names, flavor_names, secret_nam
 Format = Literal["table", "json", "yaml", "csv", "tsv"]
 
 
-def _moment(text: str | None) -> str | None:
-    """Refuse what is neither a position nor a time before anything is read."""
-    if text is None or (text.isascii() and text.isdecimal()):
-        return text
-    from datetime import datetime  # only for this option
-
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r} is neither a position of the log, such as 42, nor a time, such as 2026-03-01T12:00:00Z."
-        ) from error
-    return text
-
-
 # Every command that prints.
 Output = Annotated[Format, typer.Option(envvar="STACKLEDGER_OUTPUT", help="How to print the result.")]
 
 # Queries.
 AsOf = Annotated[
     str | None,
-    typer.Option(metavar="POSITION|TIME", callback=_moment, help="Answer as of this position or time of the log."),
+    typer.Option(metavar="POSITION|TIME", help="Answer as of this position or time of the log."),
 ]
 Columns = Annotated[str | None, typer.Option(metavar="A,B,…", help="Print these columns only, in this order.")]
 SortBy = Annotated[str | None, typer.Option(metavar="[desc:]FIELD", help="Sort the list by this field.")]

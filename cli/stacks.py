@@ -31,7 +31,7 @@ Recursive = Annotated[
 @GROUP.change(
     "register",
     example="stackledger stack register my_stack -o default -a my_artifact_store --set",
-    bundle={"components": component_options(required=True)},
+    bundle={"components": lambda: component_options(required=True)},
 )
 def register(
     call: Call,
@@ -120,7 +120,7 @@ def set_active(
 @GROUP.change(
     "update",
     example="stackledger stack update my_stack -a other_store --label team=vision",
-    bundle={"components": component_options(required=False)},
+    bundle={"components": lambda: component_options(required=False)},
 )
 def update(
     call: Call,
@@ -147,7 +147,7 @@ def rename(call: Call, name: StackName, new_name: NewName = None, new_name_optio
     "remove-component",
     example="stackledger stack remove-component my_stack --step-operator=old_operator",
     cls=RemovalCommand,
-    bundle={"flags": removal_options()},
+    bundle={"flags": removal_options},
 )
 def remove_component(call: Call, flags: Mapping[str, bool], name: ThisStack = None) -> Done:
     """Take components out of a stack. A flag takes all of its type, --step-operator=NAME one of several."""

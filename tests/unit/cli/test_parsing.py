@@ -10,7 +10,7 @@ REFUSED = [
     (["stack", "list", "--nam=x"], "No such option: --nam"),
     (["stack", "list", "extra"], "unexpected extra argument"),
     (["stack", "list", "--output", "xml"], "'xml' is not one of"),
-    (["stack", "list", "--as-of", "yesterday"], "neither a position of the log"),
+    (["stack", "list", "--as-of", "yesterday"], "neither a position nor a time"),
     (["stack", "list", "--page", "0"], "0 is not in the range"),
     (["stack", "list", "--size", "100000"], "is not in the range"),
     (["stack", "rename"], "Missing argument 'STACK'"),

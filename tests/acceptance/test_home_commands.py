@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import Finished, process, stackledger
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def ok(*arguments: str, answers: str = "") -> Finished:
+    done = stackledger(*arguments, answers=answers)
+    assert done.status == 0, done.err
+    return done
+
+
+def test_init_gives_a_folder_an_active_stack_of_its_own() -> None:
+    ok("stack", "copy", "default", "other")
+    assert "repository" in ok("init").err.casefold()
+    assert ok("init").status == 0  # a second one says so
+    ok("stack", "set", "other")
+    assert ok("stack", "get").out == "The repository active stack is: 'other'\n"
+    os.chdir("..")
+    assert ok("stack", "get").out == "The global active stack is: 'default'\n"
+
+
+def test_the_environment_names_the_active_stack_first() -> None:
+    ok("stack", "copy", "default", "other")
+    done = stackledger("stack", "get", env={"STACKLEDGER_ACTIVE_STACK": "other"})
+    assert done.out == "The environment active stack is: 'other'\n"
+    assert stackledger("stack", "list", env={"STACKLEDGER_ACTIVE_STACK": "nowhere"}).status == 1
+
+
+def test_the_user_is_set_and_owns_what_they_register() -> None:
+    ok("config", "set", "user", "ada")
+    assert ok("config", "get", "user").out == "ada\n"
+    ok("artifact-store", "register", "x", "-f", "local")
+    assert ok("artifact-store", "list", "--owner", "ada", "--columns=name", "--output=csv").out == "name\nx\n"
+    assert stackledger("config", "set", "nonsense", "1").status in {1, 2}
+    assert stackledger("config", "get", "nonsense").status in {1, 2}
+
+
+def test_status_doctor_and_version_answer() -> None:
+    assert "default" in ok("status").out
+    assert ok("status", "--output=json").json
+    assert ok("doctor").out
+    assert ok("version", "--output=json").json["version"]
+
+
+def test_the_log_is_listed_shown_followed_and_counted() -> None:
+    ok("artifact-store", "register", "x", "-f", "local")
+    events = ok("log", "list", "--output=json").json["items"]
+    positions = [event["position"] for event in events]
+    assert positions == sorted(positions, reverse=True)
+    assert list(events[0]) == [
+        "position",
+        "id",
+        "type",
+        "version",
+        "time",
+        "actor",
+        "host",
+        "reason",
+        "ticket",
+        "tags",
+        "data",
+    ]
+    (registered,) = ok("log", "list", "--tag", "component-name:artifact_store/x", "--output=json").json["items"]
+    assert registered["type"] == "component.registered"
+    for kind in ("component.registered", "component.registered/1"):
+        found = ok("log", "list", "--type", kind, "--output=json").json["items"]
+        assert {event["type"] for event in found} == {"component.registered"}
+    assert ok("log", "show", str(registered["position"]), "--output=json").json == registered
+    assert "component.registered" in ok("log", "show", str(registered["position"])).out
+    tail = [json.loads(line) for line in ok("log", "tail", "-n", "3").out.splitlines()]
+    assert [event["position"] for event in tail] == sorted(positions)[-3:]
+    assert ok("log", "stats").out
+
+
+def test_projections_are_listed_and_rebuilt(home: Path) -> None:
+    ok("stack", "list")
+    found = ok("projection", "list", "--output=json").json["items"]
+    assert {"name", "position", "lag"} <= set(found[0])
+    ok("projection", "rebuild")
+    ok("projection", "rebuild", found[0]["name"])
+    assert stackledger("projection", "rebuild", "nowhere").status == 1
+    for file in home.glob("views.db*"):
+        file.unlink()
+    assert ok("stack", "list").out
+
+
+def test_clean_removes_what_can_be_made_again_and_all_moves_the_log_aside(home: Path) -> None:
+    ok("stack", "copy", "default", "other")
+    ok("clean")
+    assert "other" in ok("stack", "list").out
+    assert stackledger("clean", "--all", answers="n\n").status == 1
+    assert "other" in ok("stack", "list").out
+    ok("clean", "--all", "--yes")
+    assert "other" not in process("stack", "list", check=True).out
+    assert len(list(home.parent.rglob("log.db"))) == 2
+
+
+def test_runs_pipelines_and_artifacts_of_a_fresh_home_are_none() -> None:
+    for arguments in (["run", "list"], ["pipeline", "runs", "list"], ["pipeline", "list"], ["artifact", "list"]):
+        assert ok(*arguments).out == ""
+        assert ok(*arguments, "--output=json").json["items"] == []
+
+
+def test_integrations_are_listed() -> None:
+    found = ok("integration", "list", "--output=json").json["items"]
+    assert "sklearn" in {one["name"] for one in found}
+    assert "scikit-learn" in ok("integration", "requirements", "sklearn").out
+    assert "scikit-learn" in ok("integration", "export-requirements", "sklearn").out
+    assert stackledger("integration", "requirements", "nowhere").status == 1
+    assert stackledger("integration", "install", "nowhere", "-y").status == 1
+
+
+def completions(*words: str) -> set[str]:
+    done = process(
+        env={
+            "_STACKLEDGER_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(("stackledger", *words)),
+            "COMP_CWORD": str(len(words)),
+        }
+    )
+    return set(done.out.split())
+
+
+def test_the_shell_completes_commands_and_names() -> None:
+    ok("stack", "copy", "default", "other-stack")
+    assert completions("sta") == {"stack", "status"}
+    assert completions("stack", "set", "oth") == {"other-stack"}
+    assert completions("stack", "register", "x", "-o", "def") == {"default"}
+    assert completions("artifact-store", "describe", "d") == {"default"}
+    assert completions("artifact-store", "register", "x", "-f", "lo") == {"local"}

@@ -1,0 +1,176 @@
+"""What a user can get wrong: one clear message with a way out, no traceback, nothing half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import process, stackledger
+
+pytestmark = pytest.mark.usefixtures("home")
+
+HOSTILE_NAMES = [
+    "../etc",
+    "a/b",
+    "\x1b[31mred",
+    "a\u202eb",
+    "x" * 10_000,
+    "[red]",
+    "a b",
+    "",
+    ".hidden",
+    "a\nb",
+    "nul\0byte",
+    "🙂",
+    "a'; DROP TABLE stacks; --",
+    "{{secret.key}}",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=lambda name: ascii(name)[:20])
+def test_hostile_names_are_refused_everywhere(name: str) -> None:
+    for arguments in (
+        ["artifact-store", "register", "--flavor=local", "--", name],
+        ["stack", "register", "-o", "default", "-a", "default", "--", name],
+        ["stack", "copy", "--", "default", name],
+        ["secret", "create", "--key=value", "--", name],
+    ):
+        done = stackledger(*arguments)
+        assert done.status == 1, (arguments, done)
+        assert done.out == ""
+        assert "name" in done.err
+        assert not {"\x1b", "\u202e", "\0"} & set(done.err)
+        assert len(done.err) < 2_000
+    assert stackledger("stack", "list", "--output=json").json["pagination"]["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", [*HOSTILE_NAMES, "-x", "--", "nowhere", "%", "_", "*"], ids=lambda name: ascii(name)[:20]
+)
+def test_looking_for_a_hostile_name_finds_nothing(name: str) -> None:
+    for arguments in (
+        ["stack", "describe", "--", name],
+        ["artifact-store", "describe", "--", name],
+        ["run", "describe", "--", name],
+        ["artifact", "describe", "--", name],
+        ["secret", "get", "--", name],
+        ["artifact-store", "flavor", "describe", "--", name],
+        ["pipeline", "describe", "--", name],
+        ["stack", "set", "--", name],
+    ):
+        done = stackledger(*arguments)
+        assert done.status == 1, (arguments, done)
+        assert not {"\x1b", "\u202e", "\0"} & set(done.err)
+
+
+@pytest.mark.parametrize("twin", ["GRÖSSE-ö", "gro\u0308sse-o\u0308"], ids=ascii)
+def test_a_twin_of_a_name_is_the_same_name(twin: str) -> None:
+    assert stackledger("stack", "copy", "default", "grösse-ö").status == 0
+    done = stackledger("stack", "copy", "default", twin)
+    assert (done.status, "grösse-ö" in done.err.casefold()) == (1, True)
+
+
+def test_near_names_are_offered() -> None:
+    for arguments in (["stack", "describe", "defualt"], ["orchestrator", "describe", "defalut"]):
+        done = stackledger(*arguments)
+        assert done.status == 1
+        assert "Did you mean 'default'" in done.err
+
+
+def test_a_missing_component_leaves_nothing_behind() -> None:
+    done = stackledger("stack", "register", "x", "-o", "nowhere", "-a", "default", "--set")
+    assert done.status == 1
+    assert "nowhere" in done.err
+    assert stackledger("stack", "get").out == "The global active stack is: 'default'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--nonsense=1"], "nonsense"),
+        (["--path=s3://bucket"], "path"),
+        (["--flavor=nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_at_registration(options: list[str], word: str) -> None:
+    done = stackledger("artifact-store", "register", "x", "--flavor=local", *options)
+    assert done.status == 1
+    assert word in done.err
+    assert stackledger("artifact-store", "describe", "x").status == 1
+
+
+@pytest.mark.parametrize("position", ["0", "99999999", "99999999999999999999999", "9999-12-31"])
+def test_positions_off_the_log_end_well(position: str) -> None:
+    done = stackledger("stack", "list", "--as-of", position)
+    assert done.status in {0, 1, 2}
+    assert stackledger("log", "show", position if position.isdecimal() else "7777").status in {1, 2}
+
+
+def test_the_built_in_stack_stays_as_it_is() -> None:
+    for arguments in (
+        ["stack", "rename", "default", "x"],
+        ["stack", "delete", "default", "-y"],
+        ["stack", "update", "default", "-a", "default", "--label", "a=b"],
+        ["orchestrator", "delete", "default", "-y"],
+        ["artifact-store", "update", "default", "--label", "a=b"],
+    ):
+        assert stackledger(*arguments).status == 1, arguments
+
+
+def test_an_argument_that_is_no_text_is_refused() -> None:
+    done = process("stack", "describe", b"\xff\xfe")
+    assert done.status == 2
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").exists(), reason="needs a folder nobody can write to")
+@pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null/x"])
+def test_a_home_that_cannot_be_made_is_explained(home: str) -> None:
+    done = process("stack", "list", env={"STACKLEDGER_HOME": home})
+    assert done.status == 1
+    assert "Traceback" not in done.err
+    assert home in done.err
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
+    command = f"{sys.executable} -m stackledger log list --output json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_is_said() -> None:
+    command = f"{sys.executable} -m stackledger --help > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: The output cannot be written: No space left on device.\n")
+
+
+def test_a_terminal_of_another_encoding_gets_a_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stackledger", "stack", "list"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"default" in done.stdout
+
+
+def test_an_interrupt_exits_with_130() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "stackledger", "log", "tail", "--follow"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as program:
+        assert program.stdout
+        assert program.stderr
+        program.stdout.readline()  # it is running, and has printed an event
+        program.send_signal(signal.SIGINT)
+        assert program.wait(timeout=30) == 130
+        assert b"Traceback" not in program.stderr.read()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.own_flavor import write_alerter_flavor
+from tests.support.program import Finished, process, stackledger
+
+pytestmark = pytest.mark.usefixtures("home")
+
+CANARY = "c4n4ry-s3cret-value"
+
+
+def ok(*arguments: str, answers: str = "") -> Finished:
+    done = stackledger(*arguments, answers=answers)
+    assert done.status == 0, done.err
+    return done
+
+
+def test_values_come_from_files_standard_input_and_answers(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-file\n")
+    ok("secret", "create", "a", f"--my-key=@{tmp_path}/key", "--other_key=-", answers="from-stdin\n")
+    values = ok("secret", "get", "a", "--reveal", "--output=json").json["values"]
+    assert values == {"my-key": "from-file", "other_key": "from-stdin"}
+    ok("secret", "create", "b", "-i", answers="k1\nv1\nk2\nv2\n\n")
+    assert ok("secret", "get", "b", "--reveal", "--output=json").json["values"] == {"k1": "v1", "k2": "v2"}
+
+
+def test_a_value_as_an_argument_works_and_warns() -> None:
+    done = ok("secret", "create", "a", "--key=value")
+    assert "Warning: others" in done.err
+    assert ok("secret", "get", "a", "--reveal", "--output=json").json["values"] == {"key": "value"}
+
+
+def test_values_are_masked_unless_revealed() -> None:
+    ok("secret", "create", "a", "--key=-", answers=CANARY)
+    for output in ("table", "json", "yaml", "csv"):
+        assert CANARY not in ok("secret", "get", "a", "--output", output).out
+    assert CANARY in ok("secret", "get", "a", "--reveal").out
+
+
+def test_a_planted_value_shows_up_nowhere(home: Path) -> None:
+    ok("secret", "create", "a", "--key=-", answers=CANARY)
+    ok("secret", "update", "a", "--key=-", answers=f"{CANARY}-2")
+    for arguments in (["secret", "list"], ["log", "list", "--columns=data"], ["doctor"], ["status"], ["log", "tail"]):
+        done = stackledger(*arguments)
+        assert CANARY not in done.out + done.err
+    for file in home.rglob("*"):
+        assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
+
+
+def test_keys_are_changed_added_and_removed() -> None:
+    ok("secret", "create", "a", "--x=1", "--y=2")
+    ok("secret", "update", "a", "--x=9", "--z=3", "-r", "y")
+    assert ok("secret", "get", "a", "--reveal", "--output=json").json["values"] == {"x": "9", "z": "3"}
+    ok("secret", "rename", "a", "b")
+    assert [one["name"] for one in ok("secret", "list", "--output=json").json["items"]] == ["b"]
+    ok("secret", "delete", "b", "-y")
+    assert stackledger("secret", "get", "b").status == 1
+
+
+def test_a_secret_that_is_referred_to_is_kept() -> None:
+    ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_with_secrets"))
+    ok("secret", "create", "a", "--token=-", answers=CANARY)
+    ok("alerter", "register", "r", "-f", "mine", "--url=x", "--token={{a.token}}")
+    for change in (["delete", "a", "-y"], ["update", "a", "-r", "token", "--other=1"], ["rename", "a", "b"]):
+        done = stackledger("secret", *change)
+        assert (done.status, "'r'" in done.err) == (1, True)
+    missing = stackledger("alerter", "register", "q", "-f", "mine", "--url=x", "--token={{nowhere.token}}")
+    assert (missing.status, "nowhere" in missing.err) == (1, True)
+    literal = stackledger("alerter", "register", "q", "-f", "mine", "--url=x", f"--token={CANARY}")
+    assert (literal.status, CANARY in literal.err) == (1, False)
+
+
+def test_a_secret_in_a_process_argument_never_comes_back() -> None:
+    done = process("secret", "create", "a", f"--key={CANARY}")
+    assert done.status == 0
+    assert CANARY not in done.out + done.err

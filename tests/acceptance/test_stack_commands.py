@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import process, stackledger
+
+pytestmark = pytest.mark.usefixtures("home")
+
+ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+def ok(*arguments: str, answers: str = "") -> str:
+    done = stackledger(*arguments, answers=answers)
+    assert done.status == 0, done.err
+    return done.out
+
+
+def json_of(*arguments: str) -> dict:  # type: ignore[type-arg]
+    done = stackledger(*arguments, "--output", "json")
+    assert done.status == 0, done.err
+    found: dict = done.json  # type: ignore[type-arg]
+    return found
+
+
+def with_a_second_stack() -> None:
+    ok("artifact-store", "register", "my_artifact_store", "--flavor=local")
+    ok("stack", "register", "a_new_local_stack", "-o", "default", "-a", "my_artifact_store")
+
+
+def test_a_fresh_home_has_the_default_stack_and_says_what_it_works_with() -> None:
+    done = process("stack", "list", check=True)
+    top, head, _, row, bottom = done.out.splitlines()
+    assert top.startswith("┏━")
+    assert bottom.endswith("━┛")
+    assert [cell.strip() for cell in head.strip("┃").split("│")] == [
+        "ACTIVE",
+        "STACK NAME",
+        "STACK ID",
+        "SHARED",
+        "OWNER",
+        "ORCHESTRATOR",
+        "ARTIFACT_STORE",
+    ]
+    cells = [cell.strip() for cell in row.strip("┃").split("│")]
+    assert re.fullmatch(ID, cells.pop(2))
+    assert cells == ["👉", "default", "➖", "default", "default", "default"]  # noqa: RUF001 - the heavy dash
+    assert done.err.splitlines() == [
+        "Using the default local database.",
+        "Running with active stack: 'default' (global)",
+    ]
+
+
+def test_registering_prints_the_sentences_that_users_know() -> None:
+    store = stackledger("artifact-store", "register", "my_artifact_store", "--flavor=local")
+    assert store.err.splitlines()[-1] == "Successfully registered artifact_store `my_artifact_store`."
+    stack = stackledger("stack", "register", "a_new_local_stack", "-o", "default", "-a", "my_artifact_store")
+    assert stack.err.splitlines()[-1] == "Stack 'a_new_local_stack' successfully registered!"
+    assert (store.status, store.out, stack.status, stack.out) == (0, "", 0, "")
+
+
+def test_describe_has_title_caption_and_the_sentence_about_its_owner() -> None:
+    lines = [line.strip() for line in ok("stack", "describe").splitlines()]
+    assert lines[0] == "Stack Configuration"
+    assert [cell.strip() for cell in lines[2].strip("┃").split("│")] == ["COMPONENT_TYPE", "COMPONENT_NAME"]
+    assert lines[-2] == "'default' stack (ACTIVE)"
+    assert re.fullmatch(rf"Stack 'default' with id '{ID}' is owned by user default and is 'private'\.", lines[-1])
+
+
+def test_a_stack_is_found_by_name_by_id_and_by_the_beginning_of_either() -> None:
+    with_a_second_stack()
+    stack = json_of("stack", "describe", "a_new_local_stack")
+    for reference in (stack["id"], stack["id"][:-1], "a_new", "A_NEW_LOCAL_STACK"):
+        assert json_of("stack", "describe", reference) == stack
+
+
+def test_a_change_takes_no_beginning_of_a_name() -> None:
+    with_a_second_stack()
+    for change in (["set", "a_new"], ["rename", "a_new", "x"], ["delete", "a_new", "-y"]):
+        assert stackledger("stack", *change).status == 1
+    assert json_of("stack", "list")["pagination"]["total"] == 2
+
+
+def test_json_of_a_stack_has_the_documented_fields() -> None:
+    stack = json_of("stack", "describe")
+    assert list(stack) == ["id", "name", "active", "shared", "owner", "labels", "components"]
+    assert list(stack["components"]["orchestrator"][0]) == ["id", "name", "flavor"]
+
+
+def test_json_of_a_list_has_items_and_pagination() -> None:
+    with_a_second_stack()
+    found = json_of("stack", "list", "--size", "1", "--page", "2")
+    assert [stack["name"] for stack in found["items"]] == ["a_new_local_stack"]
+    assert found["pagination"] == {"page": 2, "pages": 2, "size": 1, "total": 2}
+
+
+def test_lists_are_filtered_and_sorted() -> None:
+    with_a_second_stack()
+    names = [stack["name"] for stack in json_of("stack", "list", "--sort-by", "name")["items"]]
+    assert names == ["a_new_local_stack", "default"]
+    assert ok("stack", "list", "--name=contains:new", "--columns=name", "--output=csv") == "name\na_new_local_stack\n"
+    assert stackledger("stack", "list", "--name", "nowhere").err.splitlines()[-1] == "No stacks found."
+
+
+def test_the_default_output_comes_from_the_environment() -> None:
+    assert stackledger("stack", "list", env={"STACKLEDGER_OUTPUT": "csv"}).out.startswith("id,name,active")
+
+
+def test_set_and_get_name_the_active_stack() -> None:
+    with_a_second_stack()
+    assert stackledger("stack", "set", "a_new_local_stack").err.splitlines()[-1] == (
+        "Active global stack set to: 'a_new_local_stack'"
+    )
+    assert ok("stack", "get") == "The global active stack is: 'a_new_local_stack'\n"
+    assert "Running with active stack: 'a_new_local_stack' (global)" in stackledger("stack", "list").err
+
+
+def test_a_dry_run_prints_its_events_and_changes_nothing() -> None:
+    before = json_of("log", "stats")
+    done = stackledger("artifact-store", "register", "x", "--flavor=local", "--dry-run", "--output=json")
+    assert done.status == 0
+    events = done.json["items"]
+    assert [event["type"] for event in events] == ["component.registered"]
+    assert json_of("log", "stats") == before
+
+
+def test_a_change_with_json_prints_the_changed_object() -> None:
+    component = json_of("artifact-store", "register", "x", "--flavor=local", "--label", "team=vision")
+    assert component == json_of("artifact-store", "describe", "x")
+    assert component["labels"] == {"team": "vision"}
+    assert list(component) == [
+        "id",
+        "name",
+        "type",
+        "flavor",
+        "active",
+        "shared",
+        "owner",
+        "labels",
+        "configuration",
+    ]
+
+
+def test_reason_and_ticket_are_in_the_history() -> None:
+    ok("artifact-store", "register", "x", "--flavor=local", "--reason", "more room", "--ticket", "T-1")
+    (entry,) = json_of("artifact-store", "history", "x")["items"]
+    assert (entry["reason"], entry["ticket"]) == ("more room", "T-1")
+
+
+def test_delete_asks_and_takes_piped_answers() -> None:
+    with_a_second_stack()
+    refused = stackledger("stack", "delete", "a_new_local_stack", answers="n\n")
+    assert (refused.status, "nothing was changed" in refused.err) == (1, True)
+    ok("stack", "delete", "a_new_local_stack", answers="y\n")
+    assert stackledger("stack", "describe", "a_new_local_stack").status == 1
+    silent = stackledger("artifact-store", "delete", "my_artifact_store")
+    assert silent.status == 1
+    ok("artifact-store", "delete", "my_artifact_store", "--yes")
+
+
+def test_delete_recursive_takes_along_what_only_this_stack_used() -> None:
+    with_a_second_stack()
+    ok("stack", "delete", "a_new_local_stack", "-y", "-r")
+    assert stackledger("artifact-store", "describe", "my_artifact_store").status == 1
+
+
+def test_rename_copy_share_update_and_remove() -> None:
+    with_a_second_stack()
+    ok("stack", "rename", "a_new_local_stack", "-n", "second")
+    ok("stack", "copy", "second", "third")
+    ok("stack", "share", "third")
+    ok("metadata-store", "register", "meta", "-f", "sqlite")
+    ok("stack", "update", "third", "-m", "meta", "--label", "team=vision")
+    stack = json_of("stack", "describe", "third")
+    assert stack["shared"] is True
+    assert stack["labels"] == {"team": "vision"}
+    assert [one["name"] for one in stack["components"]["metadata_store"]] == ["meta"]
+    ok("stack", "remove-component", "third", "-m")
+    ok("stack", "unshare", "third")
+    stack = json_of("stack", "describe", "third")
+    assert "metadata_store" not in stack["components"]
+    assert stack["shared"] is False
+
+
+def test_both_spellings_of_options_and_groups_work() -> None:
+    ok("artifact_store", "register", "x", "--flavor=local")
+    ok("container_registry", "register", "reg", "-f", "default", "--uri=localhost:5000")
+    ok(
+        "stack",
+        "register",
+        "s",
+        "-o",
+        "default",
+        "--artifact_store",
+        "x",
+        "--container_registry=reg",
+        "--decouple_stores",
+    )
+    assert set(json_of("stack", "describe", "s")["components"]) == {
+        "orchestrator",
+        "artifact_store",
+        "container_registry",
+    }
+
+
+def test_export_and_import_keep_labels(tmp_path: Path) -> None:
+    with_a_second_stack()
+    ok("stack", "update", "a_new_local_stack", "--label", "team=vision")
+    file = tmp_path / "stack.yaml"
+    ok("stack", "export", "a_new_local_stack", str(file))
+    ok("stack", "import", "copy_of_it", "-f", str(file))
+    assert json_of("stack", "describe", "copy_of_it")["labels"] == {"team": "vision"}
+    again = stackledger("stack", "export", "a_new_local_stack", str(file))
+    assert again.status == 1
+    assert "there already" in again.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: &x [1]\nb: *x", "a: 1\na: 2", "!!python/object:os.system x", "- a list", "{", "[" * 5000, "a: \x00", ""],
+)
+def test_hostile_yaml_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_text(text)
+    done = stackledger("stack", "import", "x", "-f", str(file))
+    assert done.status == 1, done
+    assert stackledger("stack", "describe", "x").status == 1
+
+
+def test_history_diff_and_restore() -> None:
+    with_a_second_stack()
+    position = json_of("log", "list", "--size", "1")["items"][0]["position"]
+    ok("stack", "update", "a_new_local_stack", "-a", "default")
+    changes = json_of("stack", "diff", "a_new_local_stack", "--from", str(position))["items"]
+    assert changes
+    ok("stack", "restore", "a_new_local_stack", "--as-of", str(position))
+    stack = json_of("stack", "describe", "a_new_local_stack")
+    assert [one["name"] for one in stack["components"]["artifact_store"]] == ["my_artifact_store"]
+    kinds = [entry["type"] for entry in json_of("stack", "history", "a_new_local_stack")["items"]]
+    assert kinds[-1] == "stack.registered"
+    assert kinds.count("stack.updated") == 2
+
+
+def test_as_of_shows_what_was_there() -> None:
+    ok("stack", "list")
+    position = json_of("log", "stats")["events"]
+    with_a_second_stack()
+    assert [stack["name"] for stack in json_of("stack", "list", "--as-of", str(position))["items"]] == ["default"]
+
+
+def test_up_and_down_say_that_there_is_nothing_to_do() -> None:
+    assert "Nothing to provision" in stackledger("stack", "up").err
+    assert "Nothing to suspend" in stackledger("stack", "down").err
+    assert "Nothing to take down" in stackledger("orchestrator", "down", "--force").err
+
+
+def test_requirements_are_a_result(tmp_path: Path) -> None:
+    assert ok("stack", "export-requirements") == ok("stack", "export-requirements", "default")
+    ok("stack", "export-requirements", "--output-file", str(tmp_path / "r.txt"))
+    assert (tmp_path / "r.txt").read_text() == ok("stack", "export-requirements")
