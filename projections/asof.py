@@ -73,6 +73,15 @@ def as_of(view: View, text: str, *, now: int) -> View:
     return view._replace(position=_position_at(view, asked.time))
 
 
+def position_before(view: View, text: str, *, now: int) -> int:
+    """Return the last position before the moment that `POSITION|TIME` names: what happens since begins after it."""
+    asked = parsed(text)
+    if asked.position is not None:
+        return max(asked.position - 1, 0)
+    time = now if asked.time is None else asked.time
+    return _position_at(view, time - 1)
+
+
 def _position_at(view: View, time: int) -> int:
     mark = view.connection.execute(
         f"SELECT position FROM {MARKS} WHERE log_time <= ? AND position <= ? ORDER BY position DESC LIMIT 1",
