@@ -52,15 +52,15 @@ class RecordMaterializer:
 
     def dump(self, value: Any) -> bytes:
         """Return the value as JSON, or raise NotExact if it would not come back as it is."""
+        value_type: Any = type(value)
         try:
             # A class of the script that runs is found in this process alone.
-            if type(value).__module__ == "__main__" or loaded_class(type_name(type(value))) is not type(value):
+            if value_type.__module__ == "__main__" or loaded_class(type_name(value_type)) is not value_type:
                 raise NotExact
-            plain = _adapter(type(value)).dump_python(
-                value, mode="json", by_alias=True, round_trip=True, warnings="error"
-            )
+            adapter = _adapter(value_type)
+            plain = adapter.dump_python(value, mode="json", by_alias=True, round_trip=True, warnings="error")
             data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
-            back = self.load(data, type_name(type(value)), lambda _: type(value))
+            back = self.load(data, type_name(value_type), lambda _: value_type)
             is_exact = _spelled(value) == _spelled(back)
         except Exception as error:
             # A class's validators and serializers are anybody's code.
