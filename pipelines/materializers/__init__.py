@@ -84,7 +84,7 @@ def load_value(
     that the caller trusts whoever wrote that entry as it trusts its own code: without it no format is read that runs
     code, and no module is imported; a class has to be loaded already.
     """
-    found = next((each for each in materializers if each.name == materializer), None)
+    found = _named(materializer, materializers)
     if found is None:
         raise MaterializerError(
             f"There is no materializer {visible(materializer)!r} to read a {visible(data_type)}.",
@@ -106,6 +106,16 @@ def load_value(
             f"The {len(data):,} bytes cannot be read as a {visible(data_type)} kept by {found.name}:"
             f" {type(error).__name__}: {visible(str(error)[:500])}."
         ) from error
+
+
+def runs_code(materializer: str, materializers: Sequence[Materializer] = BUILT_IN) -> bool:
+    """Say whether loading what the materializer kept runs code; so it may be where nothing is known of it."""
+    found = _named(materializer, materializers)
+    return found is None or found.runs_code
+
+
+def _named(name: str, materializers: Sequence[Materializer]) -> Materializer | None:
+    return next((each for each in materializers if each.name == name), None)
 
 
 def _missing_library(error: ImportError, purpose: str) -> MaterializerError:

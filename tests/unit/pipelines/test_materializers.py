@@ -24,7 +24,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
 from stackledger.domain.errors import MaterializerError
-from stackledger.pipelines.materializers import BUILT_IN, Dumped, dump_value, load_value
+from stackledger.pipelines.materializers import BUILT_IN, Dumped, dump_value, load_value, runs_code
 from stackledger.pipelines.materializers.materializer import imported_class, loaded_class
 from tests.support.records import (
     Changing,
@@ -361,6 +361,15 @@ def test_bytes_after_an_array_are_refused() -> None:
 def test_an_unknown_format_is_told() -> None:
     with pytest.raises(MaterializerError, match=r"no materializer 'json/9' to read a builtins.dict.*newer"):
         load_value("json/9", "builtins.dict", b"{}", allow_code=True)
+
+
+def test_what_runs_code_is_known_by_name() -> None:
+    assert {name: runs_code(name) for name in ("json/1", "parquet/1", "cloudpickle/1", "unknown/1")} == {
+        "json/1": False,
+        "parquet/1": False,
+        "cloudpickle/1": True,
+        "unknown/1": True,
+    }
 
 
 def test_a_value_that_nothing_keeps_is_told() -> None:
