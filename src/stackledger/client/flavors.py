@@ -6,14 +6,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackledger.client.components import ComponentClient, registered_flavors
-from stackledger.client.results import Flavor
+from stackledger.client.results import Flavor, Integration
 from stackledger.domain.component_types import ComponentType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stackledger.flavors.catalogue import FlavorEntry
-    from stackledger.flavors.integrations import Integration
 
 
 class FlavorClient(ComponentClient):
@@ -69,7 +68,10 @@ class FlavorClient(ComponentClient):
         """Return the libraries behind flavors and materializers, and whether they are installed."""
         from stackledger.flavors import integrations
 
-        return list(integrations.integrations())
+        return [
+            Integration(each.name, each.summary, list(each.requirements), each.installed)
+            for each in integrations.integrations()
+        ]
 
     def integration_requirements(self, names: Sequence[str] | None = None) -> list[str]:
         """Return the packages that integrations need; those of all if none is named."""

@@ -161,6 +161,19 @@ class Pipeline(NamedTuple):
         return self._asdict()
 
 
+class Integration(NamedTuple):
+    """Libraries that Stackledger works with where they are installed."""
+
+    name: str
+    summary: str
+    requirements: list[str]
+    installed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the integration as JSON."""
+        return self._asdict()
+
+
 class Projection(NamedTuple):
     """How far a projection has got; `lag` counts positions behind the log, `skipped` events of unknown types."""
 
