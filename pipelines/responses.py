@@ -10,7 +10,10 @@ from stackledger.domain.errors import PipelineError
 
 @dataclass(frozen=True, slots=True)
 class ArtifactResponse:
-    """An artifact that a step put out. `digest` is the SHA-256 of its bytes in the artifact store."""
+    """An artifact that a step put out. `digest` is the SHA-256 of its bytes in the artifact store.
+
+    `version` counts up under the name; None where the views, which count, were not asked.
+    """
 
     id: str
     name: str
@@ -19,6 +22,7 @@ class ArtifactResponse:
     materializer: str
     data_type: str
     loader: Callable[[], object] = field(repr=False)
+    version: int | None = None
 
     def load(self) -> object:
         """Return the value, from bytes that still have the digest that the log knows."""
