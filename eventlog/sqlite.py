@@ -47,8 +47,8 @@ from stackledger.eventlog.schema import (
     translated,
 )
 
-CHECKPOINT_PAGES = 2000
-"""About how many pages the write-ahead log grows to before they are moved into the file."""
+WAL_BYTES = 8 * 1024 * 1024
+"""How large the write-ahead log becomes before its pages are moved into the file and it begins anew."""
 
 READERS_MS = 200
 """How long a checkpoint waits for those who read just then, so that they cannot keep the log growing for ever."""
@@ -81,8 +81,7 @@ class SQLiteRecorder(DCBRecorder):
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
-        self._rows = 0  # written since the last checkpoint; only a checkpoint tells how many pages those were
-        self._checkpoint_rows = float(CHECKPOINT_PAGES)
+        self._wal_bytes = WAL_BYTES
         forget_in_child(self)
         with self._mutex:
             self._live()
@@ -174,13 +173,7 @@ class SQLiteRecorder(DCBRecorder):
             _roll_back(connection)
             raise
         self._commit(connection)
-        self._rows += sum(1 + len(event.tags) + len(event.data) // 4096 for event in events)
-        if self._rows >= self._checkpoint_rows:
-            # The events are safe where they are: that they cannot be moved yet is not the append's failure.
-            with contextlib.suppress(sqlite3.Error):
-                pages = _checkpoint(connection, "RESTART")
-                self._checkpoint_rows = CHECKPOINT_PAGES * self._rows / max(pages, 1)
-            self._rows = 0
+        self._bound_wal(connection)
         return last + len(events)
 
     def _merged(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
@@ -209,6 +202,21 @@ class SQLiteRecorder(DCBRecorder):
             raise AppendUnknown(
                 f"{known.message} It may or may not hold what was to be added.", hint=known.hint
             ) from error
+
+    def _bound_wal(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint when the write-ahead log has grown: that is, when it is filled again to its former size.
+
+        It is overwritten from its beginning rather than cut, because the fsync of a growing file is several times
+        as dear. Every round makes it a little larger, until it is cut after all.
+        """
+        size = _wal_size(self.path)
+        if size <= self._wal_bytes:
+            return
+        moved = False
+        # The events are safe where they are: that they cannot be moved yet is not the append's failure.
+        with contextlib.suppress(sqlite3.Error):
+            moved = _checkpoint(connection, "TRUNCATE" if size > 2 * WAL_BYTES else "RESTART")
+        self._wal_bytes = max(_wal_size(self.path), WAL_BYTES) + (0 if moved else WAL_BYTES)
 
 
 class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
@@ -293,19 +301,21 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> int:
-    """Move the write-ahead log into the file, as far as readers allow, and have the next append begin it anew.
-
-    Return how many pages it had. RESTART overwrites the old pages: growing a file at every commit makes each fsync
-    several times as dear.
-    """
+def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> bool:
+    """Move the write-ahead log into the file and have the next append begin it anew; False if a reader forbids it."""
     (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {READERS_MS}")
     try:
-        (_, pages, _) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        (busy, _, _) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {timeout}")
-    return int(pages)
+    return not busy
+
+
+def _wal_size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(f"{path}-wal").st_size
+    return 0
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
