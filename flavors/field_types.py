@@ -37,6 +37,11 @@ def takes_text(annotation: Any) -> bool:
     )
 
 
+def takes_secret(annotation: Any) -> bool:
+    """Say whether a value of the field is hidden by pydantic itself."""
+    return any(leaf is SecretStr for leaf in _leaves(annotation))
+
+
 def takes_structure(annotation: Any) -> bool:
     """Say whether a list or a map can be a value of the field."""
     return any(

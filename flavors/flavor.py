@@ -37,7 +37,7 @@ from pydantic_core import PydanticUndefined, core_schema
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.references import is_reference, secret_references
-from stackledger.flavors.field_types import takes_text
+from stackledger.flavors.field_types import takes_secret, takes_text
 
 REFERENCES = "references"
 """Under this key of a validation's context stands whether references may take the place of values."""
@@ -90,7 +90,11 @@ class FlavorConfig(BaseModel):
     @classmethod
     def secret_fields(cls) -> frozenset[str]:
         """Return the names of the fields that hold secrets."""
-        return frozenset(name for name, field in cls.model_fields.items() if _is_marked(field, "secret"))
+        return frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if _is_marked(field, "secret") or takes_secret(field.annotation)
+        )
 
     @classmethod
     def clear_text_fields(cls) -> frozenset[str]:

@@ -92,13 +92,15 @@ class LocalArtifactStore:
     def get(self, digest: str, size: int) -> bytes:
         """Return bytes that have the digest, or raise ArtifactMissing or ArtifactDamaged."""
         with self._errors(f"read the object {visible(digest)}"), self._opened(digest, size) as descriptor:
-            data = bytearray()
-            # One byte more than there should be, to notice a file that grew.
-            while chunk := os.read(descriptor, size + 1 - len(data)):
-                data += chunk
+            chunks, left = [], size
+            while chunk := os.read(descriptor, left):
+                chunks.append(chunk)
+                left -= len(chunk)
+        # Joining a single chunk copies nothing.
+        data = b"".join(chunks)
         if hashlib.sha256(data).hexdigest() != digest:
             raise self._damaged(digest, "its bytes are not those that were kept")
-        return bytes(data)
+        return data
 
     def get_file(self, digest: str, size: int, target: Path) -> None:
         """Write bytes that have the digest to `target`, which changes only once they are verified."""

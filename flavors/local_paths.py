@@ -24,7 +24,10 @@ def absolute(value: str, component_type: ComponentType) -> str:
         )
     if not value.isprintable():
         raise ValueError(f"the path '{visible(value)}' holds a character that cannot be printed")
-    return os.path.abspath(os.path.expanduser(value))
+    expanded = os.path.expanduser(value)
+    if expanded.startswith("~"):
+        raise ValueError(f"there is no home folder for '{visible(expanded.partition('/')[0])}'")
+    return os.path.abspath(expanded)
 
 
 def _other(scheme: str, component_type: ComponentType) -> str:

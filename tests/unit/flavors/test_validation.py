@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, HttpUrl, JsonValue, field_validator
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    HttpUrl,
+    JsonValue,
+    SecretStr,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import InvalidConfiguration, LiteralSecret, SecretError
+from stackledger.domain.errors import InvalidConfiguration, InvalidValue, LiteralSecret, SecretError
 from stackledger.flavors import catalogue
 from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field, secret_field
 from stackledger.flavors.resolving import Redactor
@@ -255,6 +268,7 @@ def test_places_are_kept_in_one_form(
         (LOCAL_STORE, "a\0b", r"cannot be printed"),
         (LOCAL_STORE, "a\udcffb", r"cannot be printed"),
         (LOCAL_STORE, "{{a.b}}", r"cannot stand here"),
+        (LOCAL_STORE, "~no-such-user/x", r"no home folder for '~no-such-user'"),
         (SQLITE, "mysql://host/db", r"has the scheme 'mysql'"),
         (REGISTRY, "https://localhost:5000", r"has a scheme"),
         (REGISTRY, "user@localhost", r"no user and no password"),
@@ -275,3 +289,107 @@ def test_a_scheme_that_another_flavor_serves_is_answered_with_that_flavor(monkey
     monkeypatch.setattr(catalogue, "_BUILT_IN", (*catalogue._BUILT_IN, entry))
     with pytest.raises(InvalidConfiguration, match=r"; the flavor 's3' serves s3://\."):
         validated(of_flavor(ComponentType.ARTIFACT_STORE, "local"), {"path": "s3://bucket"})
+
+
+class Tree(BaseModel):
+    name: str
+    children: list[Tree] = Field(default_factory=list)
+
+
+class ForestConfig(ShelfConfig):
+    """Everything that pydantic offers at once, below another configuration."""
+
+    password: SecretStr | None = Field(default=None, description="not marked, but hidden by pydantic")
+    tree: Tree | None = None
+    other_tree: Tree | None = None
+    choice: Annotated[int | str, Field(description="either")] = Field(
+        default_factory=lambda: "x", validate_default=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_before(cls, values: object) -> object:
+        return values
+
+    @model_validator(mode="after")
+    def _whole_after(self) -> ForestConfig:
+        if self.slots == 13:
+            raise ValueError("thirteen slots are bad luck")
+        return self
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _each(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        assert not isinstance(value, str) or "{{" not in value
+        return handler(value)
+
+
+class Forest(Shelf):
+    """Grows."""
+
+    name = "forest"
+    config_class = ForestConfig
+
+
+def test_references_pass_whatever_pydantic_offers() -> None:
+    given = NEEDED | {
+        "url": "https://{{shelf.host}}",
+        "password": "{{shelf.password}}",
+        "tree": '{"name": "a", "children": [{"name": "b"}]}',
+        "choice": "env:CHOICE",
+        "region": "{{shelf.region}}",
+    }
+    kept = validated(Forest, given)
+    assert kept == given | {"tree": {"name": "a", "children": [{"name": "b"}]}}
+    values = {"host": "example.org", "password": CANARY, "token": "t", "region": "there"}
+    config = configured(Forest, kept, lambda _: values, environment={"CHOICE": "7"})
+    assert isinstance(config, ForestConfig)
+    assert config.password is not None
+    assert (config.password.get_secret_value(), config.choice, str(config.url)) == (CANARY, "7", "https://example.org/")
+    assert CANARY not in repr(config)
+
+
+def test_what_pydantic_hides_is_a_secret() -> None:
+    assert ForestConfig.secret_fields() == {"token", "password"}
+    with pytest.raises(LiteralSecret):
+        validated(Forest, NEEDED | {"password": CANARY})
+
+
+def test_the_whole_may_be_refused() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"configuration: the whole: thirteen slots are bad luck\."):
+        validated(Forest, NEEDED | {"slots": "13"})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
+    max_leaves=5,
+)
+TEXTS = st.text() | st.sampled_from(["{{a.b}}", "env:X", "s3://x", "~", "[[" * 500, '{"a":' * 900 + "1" + "}" * 900])
+
+
+@given(
+    st.sampled_from([LOCAL_STORE, SQLITE, REGISTRY]),
+    st.dictionaries(st.sampled_from(["path", "uri"]) | st.text(), VALUES | TEXTS, max_size=3),
+)
+def test_whatever_is_given_is_kept_uniform_or_refused(
+    flavor: tuple[ComponentType, str, str], raw: dict[str, object]
+) -> None:
+    chosen = of_flavor(*flavor[:2])
+    try:
+        kept = validated(chosen, raw)
+    except InvalidValue as error:
+        assert str(error)  # noqa: PT017  either of the two outcomes is right
+    else:
+        assert validated(chosen, kept) == kept
+
+
+@given(st.sampled_from(list(ShelfConfig.model_fields)), VALUES | TEXTS)
+def test_whatever_is_given_to_any_field_is_kept_as_json_or_refused(field: str, value: object) -> None:
+    try:
+        kept = validated(Shelf, NEEDED | {field: value})
+    except InvalidValue as error:
+        assert str(error)  # noqa: PT017  as above
+    else:
+        assert json.loads(json.dumps(kept, allow_nan=False)) == kept
+        assert validated(Shelf, kept) == kept

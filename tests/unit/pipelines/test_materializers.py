@@ -6,6 +6,7 @@ import collections
 import datetime as dt
 import json
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -260,6 +261,20 @@ def test_records_come_back_exactly_as_json(value: object) -> None:
     assert dumped.materializer == "record/1"
     json.loads(dumped.data)
     assert spelled(round_trip(value)[1]) == spelled(value)
+
+
+def test_equal_sets_have_the_same_bytes_in_every_process() -> None:
+    program = (
+        "import sys; from stackledger.pipelines.materializers import dump_value\n"
+        "sys.stdout.buffer.write(dump_value({'a', 'b', 'c', 'd', 'e'}).data)"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=True, env=os.environ | {"PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert found == {b'["a","b","c","d","e"]'}
 
 
 def _with_note() -> Open:
