@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -77,7 +76,7 @@ class Graph:
         except TypeError as error:
             raise PipelineError(
                 f"The {what} is called with the wrong arguments: {error}.",
-                hint=f"It takes {step.name}{_parameters(step.signature.call)}.",
+                hint=f"It takes {step.name}{step.signature.words}.",
             ) from error
         bound.apply_defaults()
         inputs: dict[str, OutputHandle] = {}
@@ -178,10 +177,6 @@ class Graph:
                 for output in step.signature.outputs
             },
         )
-
-
-def _parameters(call: inspect.Signature) -> inspect.Signature:
-    return call.replace(return_annotation=inspect.Signature.empty)
 
 
 def _refuse_nested(value: object, where: str) -> None:

@@ -95,7 +95,7 @@ class Pipeline:
         except TypeError as error:
             raise PipelineError(
                 f"The pipeline {self.name!r} is called with the wrong arguments: {error}.",
-                hint=f"It takes {self.name}{self.signature.call}.",
+                hint=f"It takes {self.name}{self.signature.words}.",
             ) from error
         bound.apply_defaults()
         parameters: dict[str, JsonValue] = {}

@@ -34,6 +34,12 @@ class Signature:
     annotations: Mapping[str, object]
     outputs: tuple[Output, ...]
 
+    @property
+    def words(self) -> str:
+        """How it is called, in short: `(numbers, factor=1)`."""
+        bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in self.call.parameters.values()]
+        return str(self.call.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
 
 def signature_of(function: Callable[..., object], what: str) -> Signature:
     """Return the signature of a function that is to be a step or a pipeline, or raise PipelineError.
