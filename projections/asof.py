@@ -74,12 +74,11 @@ def as_of(view: View, text: str, *, now: int) -> View:
 
 
 def position_before(view: View, text: str, *, now: int) -> int:
-    """Return the last position before the moment that `POSITION|TIME` names: what happens since begins after it."""
+    """Return the last position before what `--since TEXT` names, which is itself included in what follows."""
     asked = parsed(text)
     if asked.position is not None:
         return max(asked.position - 1, 0)
-    time = now if asked.time is None else asked.time
-    return _position_at(view, time - 1)
+    return _position_at(view, (now if asked.time is None else asked.time) - 1)
 
 
 def _position_at(view: View, time: int) -> int:

@@ -45,15 +45,6 @@ class _AnotherLog(Exception):
     """The views were folded from a log that is not this one, or from a longer copy of it."""
 
 
-@dataclass
-class _Checkpoint:
-    """How far a projection has got; `log_time` is the running maximum of recorded times there."""
-
-    position: int
-    log_time: int
-    skipped: int
-
-
 @dataclass(frozen=True)
 class Writer:
     """Writes the views of one log into the file at `path`. `notify` is told what a person should know."""
@@ -164,59 +155,79 @@ class _Fold:
 
     def position(self) -> int:
         """Return how far all of the projections have got."""
-        return min(each.position for each in self._checkpoints())
-
-    def _checkpoints(self) -> list[_Checkpoint]:
-        return [
-            _Checkpoint(
-                *self._connection.execute(
-                    f"SELECT position, log_time, skipped FROM {CHECKPOINTS} WHERE projection = ?", (each.name,)
-                ).fetchone()
-            )
-            for each in self._projections
-        ]
+        return min(int(target.position) for target in self._targets())
 
     def add(self, batch: list[StoredEvent]) -> None:
         """Fold what is new in a batch; its rows and the checkpoints come into the file together or not at all."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            checkpoints = self._checkpoints()
-            facts, marks, log_time = _facts(batch, min(checkpoints, key=lambda each: each.position))
+            targets = self._targets()
+            position, log_time = min((target.position, target.log_time) for target in targets)
+            marks: list[tuple[int, int]] = []
+            for stored in batch:
+                if stored.position <= position:
+                    continue
+                fields = unpacked(stored.position, stored.data)
+                name, body = upcast(stored.type, fields.pop("body"))
+                log_time = max(log_time, fields["time"])
+                if stored.position // MARK_EVERY != position // MARK_EVERY:
+                    marks.append((stored.position, log_time))
+                position = stored.position
+                fact = Fact(position, name, fields, body)
+                for target in targets:
+                    if not target.fold(fact):
+                        self.unknown.add(name)
             self._connection.executemany(f"INSERT OR REPLACE INTO {MARKS} VALUES (?, ?)", marks)
-            for projection, checkpoint in zip(self._projections, checkpoints, strict=True):
-                if checkpoint.position < batch[-1].position:
-                    self._fold_one(projection, facts, checkpoint)
-                    checkpoint.position, checkpoint.log_time = batch[-1].position, log_time
-                    self._connection.execute(
-                        f"UPDATE {CHECKPOINTS} SET position = ?, data = ?, log_time = ?, skipped = ?"
-                        " WHERE projection = ?",
-                        (checkpoint.position, batch[-1].data, log_time, checkpoint.skipped, projection.name),
-                    )
+            for target in targets:
+                target.save(batch[-1], log_time)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _fold_one(self, projection: Projection, facts: list[Fact], checkpoint: _Checkpoint) -> None:
-        rows = SqliteRows(self._connection, projection.tables)
-        handlers, ignored, after = projection.handlers, projection.ignored, checkpoint.position
-        for fact in facts:
-            if fact.position <= after:
-                continue
-            handler = handlers.get(fact.type)
-            if handler is not None:
-                rows.position = fact.position
-                try:
-                    handler(rows, fact)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise LogDamaged(
-                        f"The body of {fact.type} at position {fact.position} is not as it should be: {error!r}."
-                    ) from error
-            elif fact.type not in ignored:
-                checkpoint.skipped += 1
-                self.unknown.add(fact.type)
-        rows.flush()
+    def _targets(self) -> list[_Target]:
+        return [_Target(self._connection, projection) for projection in self._projections]
+
+
+class _Target:
+    """A projection in the course of one batch: its checkpoint before it, and its rows."""
+
+    def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
+        self.position, self.log_time, self._skipped = connection.execute(
+            f"SELECT position, log_time, skipped FROM {CHECKPOINTS} WHERE projection = ?", (projection.name,)
+        ).fetchone()
+        self._connection = connection
+        self._projection = projection
+        self._rows = SqliteRows(connection, projection.tables)
+
+    def fold(self, fact: Fact) -> bool:
+        """Fold an event, once; say whether the projection knows its type."""
+        if fact.position <= self.position:
+            return True
+        handler = self._projection.handlers.get(fact.type)
+        if handler is None:
+            if fact.type in self._projection.ignored:
+                return True
+            self._skipped += 1
+            return False
+        self._rows.position = fact.position
+        try:
+            handler(self._rows, fact)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LogDamaged(
+                f"The body of {fact.type} at position {fact.position} is not as it should be: {error!r}."
+            ) from error
+        return True
+
+    def save(self, last: StoredEvent, log_time: int) -> None:
+        """Write the rows, and the checkpoint behind the last event of the batch."""
+        if last.position > self.position:
+            self._rows.flush()
+            self._connection.execute(
+                f"UPDATE {CHECKPOINTS} SET position = ?, data = ?, log_time = ?, skipped = ? WHERE projection = ?",
+                (last.position, last.data, log_time, self._skipped, self._projection.name),
+            )
 
 
 def _batches(events: Iterator[StoredEvent], most: int) -> Iterator[list[StoredEvent]]:
@@ -230,21 +241,3 @@ def _batches(events: Iterator[StoredEvent], most: int) -> Iterator[list[StoredEv
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _facts(batch: list[StoredEvent], since: _Checkpoint) -> tuple[list[Fact], list[tuple[int, int]], int]:
-    """Return a batch as facts, the marks of time that it passes, and the log's time at its end."""
-    position, log_time = since.position, since.log_time
-    facts: list[Fact] = []
-    marks: list[tuple[int, int]] = []
-    for stored in batch:
-        if stored.position <= position:
-            continue
-        fields = unpacked(stored.position, stored.data)
-        name, body = upcast(stored.type, fields.pop("body"))
-        log_time = max(log_time, fields["time"])
-        if stored.position // MARK_EVERY != position // MARK_EVERY:
-            marks.append((stored.position, log_time))
-        position = stored.position
-        facts.append(Fact(position, name, fields, body))
-    return facts, marks, log_time

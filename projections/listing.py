@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from stackledger.domain.errors import Ambiguous, NotFound, UsageError, near_names
 from stackledger.domain.names import folded, visible
 from stackledger.projections.engine import View
-from stackledger.projections.schema import HOLDS
+from stackledger.projections.schema import HOLDS, Table
 
 Row = TypeVar("Row")
 
@@ -128,15 +128,18 @@ def checked_page(page: int, size: int) -> str:
     return f"LIMIT {size} OFFSET {(page - 1) * size}"
 
 
-def total(view: View, source: str, where: Where, counted: str, **kind: str) -> int:
-    """Return how many rows meet the condition: all of a kind are counted in the table `counted` already."""
-    if where.narrowed:
-        sql, parameters = f"SELECT count(*) FROM {source} WHERE {where}", where.parameters
-    else:
-        conditions = " AND ".join(f"{column} = :{column}" for column in kind)
-        sql = f"SELECT live FROM {counted} WHERE {conditions} AND from_pos <= :at ORDER BY from_pos DESC LIMIT 1"
-        parameters = {"at": where.parameters["at"], **kind}
-    row = view.connection.execute(sql, parameters).fetchone()
+def total(view: View, source: str, where: Where) -> int:
+    """Return how many rows meet the condition, by looking through them."""
+    row = view.connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", where.parameters).fetchone()
+    return int(row[0])
+
+
+def total_counted(view: View, counts: Table, kind: str) -> int:
+    """Return how many there are of a kind that the fold has counted."""
+    row = view.connection.execute(
+        f"SELECT live FROM {counts.name} WHERE kind = :kind AND from_pos <= :at ORDER BY from_pos DESC LIMIT 1",
+        {"at": view.position, "kind": kind},
+    ).fetchone()
     return row[0] if row else 0
 
 

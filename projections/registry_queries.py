@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from stackledger.domain.names import folded
+from stackledger.domain.references import secret_references
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     DEFAULT_SIZE,
@@ -19,6 +21,7 @@ from stackledger.projections.listing import (
     given_ids,
     ordering,
     total,
+    total_counted,
 )
 from stackledger.projections.schema import ACTIVATIONS, COMPONENTS, COUNTS, FLAVORS, HOLDS, PAIRINGS, SECRETS, STACKS
 
@@ -130,14 +133,14 @@ def stacks(
     rows = view.connection.execute(
         f"SELECT {_OF_STACK} FROM {STACKS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    count = total(view, STACKS.name, where, COUNTS.name, kind="stack")
+    count = total(view, STACKS.name, where) if where.narrowed else total_counted(view, COUNTS, "stack")
     return Page(_stacks(view, rows), count, page, size)
 
 
 def stack(view: View, reference: str, *, prefix: bool = True) -> StackRow:
     """Return the stack of that id, name, or beginning of an id (with `prefix`, of a name too)."""
     subject = Subject("stack", STACKS.name, "stack_id")
-    row = _stack_by_id(view, found(view, subject, reference, prefix=prefix))
+    row = stack_by_id(view, found(view, subject, reference, prefix=prefix))
     assert row is not None  # found in the same transaction
     return row
 
@@ -168,7 +171,7 @@ def active_stack(
         ).fetchone()
         if chosen is None:
             continue
-        row = _stack_by_id(view, chosen[0])
+        row = stack_by_id(view, chosen[0])
         if row is not None:
             return ActiveStack(row, scope, lost)
         # A deleted stack falls back to the default one, whatever the wider scope says.
@@ -202,7 +205,7 @@ def components(
     rows = view.connection.execute(
         f"SELECT {_OF_COMPONENT} FROM {COMPONENTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    count = total(view, COMPONENTS.name, where, COUNTS.name, kind=component_type)
+    count = total(view, COMPONENTS.name, where) if where.narrowed else total_counted(view, COUNTS, component_type)
     return Page(tuple(map(_component, rows)), count, page, size)
 
 
@@ -218,6 +221,21 @@ def component(view: View, component_type: str, reference: str, *, prefix: bool =
 def components_by_id(view: View, ids: Iterable[str]) -> dict[str, ComponentRow]:
     """Return the components of these ids that there are, by id."""
     return {row[0]: _component(row) for row in _by_id(view, _OF_COMPONENT, COMPONENTS.name, "component_id", ids)}
+
+
+def components_referring(view: View, secret_name: str) -> dict[str, str]:
+    """Return the names of the components whose configuration refers to a secret, by id. Looks through all of them."""
+    rows = view.connection.execute(
+        f"SELECT component_id, name, configuration FROM {COMPONENTS.name}"
+        f" WHERE {HOLDS} AND instr(configuration, '{{{{') > 0 ORDER BY registered",
+        {"at": view.position},
+    )
+    wanted = folded(secret_name)
+    return {
+        row[0]: row[1]
+        for row in rows
+        if any(folded(reference.name) == wanted for reference in secret_references(decoded(row[2])))
+    }
 
 
 def paired_with(view: View, store_id: str) -> str | None:
@@ -247,7 +265,7 @@ def secrets(
     rows = view.connection.execute(
         f"SELECT {_OF_SECRET} FROM {SECRETS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    count = total(view, SECRETS.name, where, COUNTS.name, kind="secret")
+    count = total(view, SECRETS.name, where) if where.narrowed else total_counted(view, COUNTS, "secret")
     return Page(tuple(map(_secret, rows)), count, page, size)
 
 
@@ -287,7 +305,8 @@ def _by_id(view: View, columns: str, table: str, column: str, ids: Iterable[str]
     return view.connection.execute(sql, {"at": view.position, "ids": given_ids(ids)}).fetchall()
 
 
-def _stack_by_id(view: View, stack_id: str) -> StackRow | None:
+def stack_by_id(view: View, stack_id: str) -> StackRow | None:
+    """Return the stack of that very id, None if there is none."""
     rows = _stacks(view, _by_id(view, _OF_STACK, STACKS.name, "stack_id", [stack_id]))
     return rows[0] if rows else None
 

@@ -111,7 +111,7 @@ class _Writer:
         )
 
     def _row(self, key: Key, values: Values, since: int, until: int) -> tuple[Any, ...]:
-        return (*key, *[values[column] for column in self._table.columns], since, until)
+        return (*key, *map(values.__getitem__, self._table.columns), since, until)
 
 
 class SqliteRows:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from stackledger.domain.errors import NotFound
-from stackledger.domain.names import folded
+from stackledger.domain.errors import NotFound, near_names
+from stackledger.domain.names import folded, visible
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     DEFAULT_SIZE,
@@ -18,6 +18,7 @@ from stackledger.projections.listing import (
     found,
     ordering,
     total,
+    total_counted,
 )
 from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STATES, RUNS, STEP_STATES
 
@@ -81,11 +82,13 @@ class ArtifactRow(NamedTuple):
 
 
 class PipelineRow(NamedTuple):
-    """A pipeline: it is there once it ran. `runs` counts its runs."""
+    """A pipeline that ran: how often, and the name, status and start of its newest run."""
 
     name: str
     runs: int
-    last: RunRow
+    last_run: str
+    last_status: str
+    last_started: int
 
 
 class RunDetails(NamedTuple):
@@ -115,6 +118,12 @@ _RUN_SORT = {
     "stack": "stack_name, runs.from_pos",
     "id": "runs.run_id",
 }
+_PIPELINE = f"pipeline, number, name, {_STATUS}, started"
+_PIPELINES = (
+    "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
+    f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}"
+    " ON runs.from_pos = last"
+)
 _PIPELINE_SORT = {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"}
 _ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
 # How many versions of a name there are is the number of the newest one.
@@ -153,7 +162,7 @@ def runs(
     rows = view.connection.execute(
         f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    count = total(view, _RUN_SOURCE, where, RUN_COUNTS.name, kind="run", folded="")
+    count = total(view, _RUN_SOURCE, where) if where.narrowed else total_counted(view, RUN_COUNTS, "run")
     return Page(tuple(RunRow(*row) for row in rows), count, page, size)
 
 
@@ -189,17 +198,24 @@ def pipelines(
     order = ordering(sort_by, _PIPELINE_SORT, "desc:started")
     where = Where(view, "from_pos <= :at")
     where.named(filters.name, "pipeline_folded")
-    grouped = (
-        "SELECT pipeline_folded, count(*) AS number, max(from_pos) AS last"
-        f" FROM {RUNS.name} WHERE {where} GROUP BY pipeline_folded"
-    )
-    rows = view.connection.execute(
-        f"SELECT number, {_RUN} FROM ({grouped}) AS grouped JOIN {_RUN_SOURCE}"
-        f" WHERE runs.from_pos = last ORDER BY {order} {limit}",
-        where.parameters,
-    ).fetchall()
-    (count,) = view.connection.execute(f"SELECT count(*) FROM ({grouped})", where.parameters).fetchone()
-    return Page(tuple(PipelineRow(row[3], row[0], RunRow(*row[1:])) for row in rows), count, page, size)
+    grouped = _PIPELINES.format(where=where)
+    rows = view.connection.execute(f"SELECT {_PIPELINE} FROM {grouped} ORDER BY {order} {limit}", where.parameters)
+    items = tuple(PipelineRow(*row) for row in rows)
+    (count,) = view.connection.execute(
+        f"SELECT count(DISTINCT pipeline_folded) FROM {RUNS.name} WHERE {where}", where.parameters
+    ).fetchone()
+    return Page(items, count, page, size)
+
+
+def pipeline(view: View, name: str) -> PipelineRow:
+    """Return the pipeline of that name, ignoring case, or raise NotFound with near names."""
+    parameters = {"at": view.position, "name": folded(name)}
+    grouped = _PIPELINES.format(where="from_pos <= :at AND pipeline_folded = :name")
+    row = view.connection.execute(f"SELECT {_PIPELINE} FROM {grouped}", parameters).fetchone()
+    if row is None:
+        known = view.connection.execute(f"SELECT DISTINCT pipeline FROM {RUNS.name} WHERE from_pos <= :at", parameters)
+        raise NotFound(f"No pipeline named {visible(name)!r} ran.", near=near_names(name, (each for (each,) in known)))
+    return PipelineRow(*row)
 
 
 def unfinished_runs(view: View) -> tuple[RunRow, ...]:
@@ -233,7 +249,7 @@ def artifacts(
     rows = view.connection.execute(
         f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    count = total(view, ARTIFACTS.name, where, RUN_COUNTS.name, kind="artifact", folded="")
+    count = total(view, ARTIFACTS.name, where)
     return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
 
 
@@ -257,7 +273,7 @@ def newest_artifacts(
     rows = view.connection.execute(
         f"SELECT {_ARTIFACT} FROM {_NEWEST} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
-    (count,) = view.connection.execute(f"SELECT count(*) FROM {_NEWEST} WHERE {where}", where.parameters).fetchone()
+    count = total(view, _NEWEST, where)
     return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
 
 

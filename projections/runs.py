@@ -120,7 +120,6 @@ def _step_succeeded(rows: Rows, fact: Fact) -> None:
                 "created": envelope["time"],
             },
         )
-        _counted(rows, "artifact")
 
 
 def _step_failed(rows: Rows, fact: Fact) -> None:

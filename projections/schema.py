@@ -150,7 +150,7 @@ ARTIFACTS = Table(
 """What steps put out; the rows never change. `version` counts the artifacts of that name in the order of the log."""
 
 RUN_COUNTS = Table(f"{RUNS_VIEW}_counts", ("kind", "folded"), ("live",))
-"""How many there are of `run` and `artifact` (folded empty), and of the versions of each name of an artifact."""
+"""How many there are of `run` (folded empty), and of `version` for each name of an artifact."""
 
 RUN_TABLES = (RUNS, RUN_STATES, STEP_STATES, ARTIFACTS, RUN_COUNTS)
 

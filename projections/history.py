@@ -1,0 +1,170 @@
+"""What happened to one stack or component, event by event, and what each event changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import merge
+from typing import Any, NamedTuple
+
+from stackledger.domain.errors import NotFound
+from stackledger.domain.names import folded
+from stackledger.eventlog.stored import StoredEvent, unpacked
+from stackledger.eventlog.upcasting import upcast
+from stackledger.projections.engine import View
+from stackledger.projections.listing import Subject, found
+from stackledger.projections.registry_queries import (
+    components_by_id,
+    names_of_components,
+    stack_by_id,
+)
+from stackledger.projections.schema import COMPONENTS, HOLDS, STACKS
+
+Facts = Mapping[str, Any]
+"""Fields by name; those of labels and configurations are `labels.KEY` and `configuration.KEY`."""
+
+
+class FieldChange(NamedTuple):
+    """A field that changed. None stands for a field that was not, or is no longer, there."""
+
+    field: str
+    old: Any
+    new: Any
+
+
+class Entry(NamedTuple):
+    """An event of a history. `actor` and `host` are subject ids, `time` is in microseconds since 1970."""
+
+    position: int
+    type: str
+    time: int
+    actor: str
+    host: str
+    reason: str | None
+    ticket: str | None
+    changes: tuple[FieldChange, ...]
+
+
+def stack_id(view: View, reference: str) -> str:
+    """Return the id of a stack by id, name or beginning of either; a deleted one by its id or the last name it had."""
+    return _id_once_known(view, Subject("stack", STACKS.name, "stack_id"), reference)
+
+
+def component_id(view: View, component_type: str, reference: str) -> str:
+    """Return the id of a component of a type, found as a stack is."""
+    words = component_type.replace("_", " ")
+    subject = Subject(words, COMPONENTS.name, "component_id", condition=f"{HOLDS} AND type = :type")
+    return _id_once_known(view, subject, reference, type=component_type)
+
+
+def of_stack(view: View, stack_id: str) -> list[Entry]:
+    """Return what happened to a stack, newest first: its own events, and whose active stack it became."""
+    own, activated = (
+        view.reader.scan_back(before=view.position + 1, tags=(tag,))
+        for tag in (f"stack:{stack_id}", f"activates:{stack_id}")
+    )
+    return list(_entries(view, merge(own, activated, key=lambda stored: stored.position, reverse=True)))
+
+
+def of_component(view: View, component_id: str) -> list[Entry]:
+    """Return what happened to a component, newest first."""
+    return list(_entries(view, view.reader.scan_back(before=view.position + 1, tags=(f"component:{component_id}",))))
+
+
+def stack_facts(view: View, stack_id: str) -> dict[str, Any]:
+    """Return all that makes up a stack, its components' configuration included; nothing where there is no stack.
+
+    Components are named `TYPE`, their configuration `TYPE.NAME.configuration.KEY`.
+    """
+    row = stack_by_id(view, stack_id)
+    if row is None:
+        return {}
+    refs = [(kind, ref) for kind, several in row.components.items() for ref in several]
+    configured = components_by_id(view, (ref.id for _, ref in refs))
+    facts: dict[str, Any] = {
+        "name": row.name,
+        "shared": row.shared,
+        **{kind: ", ".join(ref.name for ref in several) for kind, several in row.components.items()},
+        **_under("labels", row.labels),
+    }
+    for kind, ref in refs:
+        facts[f"{kind}.{ref.name}.flavor"] = ref.flavor
+        facts |= _under(f"{kind}.{ref.name}.configuration", configured[ref.id].configuration)
+    return facts
+
+
+def differences(before: Facts, after: Facts) -> tuple[FieldChange, ...]:
+    """Return the fields that are not the same before and after, in the order of the latter."""
+    fields = dict.fromkeys((*after, *before))
+    return tuple(
+        FieldChange(field, before.get(field), after.get(field))
+        for field in fields
+        if before.get(field) != after.get(field)
+    )
+
+
+def _id_once_known(view: View, subject: Subject, reference: str, **parameters: str) -> str:
+    try:
+        return found(view, subject, reference, prefix=True, **parameters)
+    except NotFound:
+        once = subject.condition.replace(HOLDS, "from_pos <= :at")
+        row = view.connection.execute(
+            f"SELECT {subject.id_column} FROM {subject.table}"
+            f" WHERE {once} AND :reference IN (folded, {subject.id_column}) ORDER BY to_pos DESC LIMIT 1",
+            {"at": view.position, "reference": folded(reference), **parameters},
+        ).fetchone()
+        if row is None:
+            raise
+        return str(row[0])
+
+
+def _entries(view: View, events: Iterator[StoredEvent]) -> Iterator[Entry]:
+    for stored in events:
+        envelope = unpacked(stored.position, stored.data)
+        name, body = upcast(stored.type, envelope.pop("body"))
+        before, after = _before_and_after(view, name, body)
+        yield Entry(
+            position=stored.position,
+            type=stored.type,
+            time=envelope["time"],
+            actor=envelope["actor"],
+            host=envelope["host"],
+            reason=envelope["reason"],
+            ticket=envelope["ticket"],
+            changes=differences(before, after),
+        )
+
+
+def _before_and_after(view: View, name: str, body: Mapping[str, Any]) -> tuple[Facts, Facts]:
+    """Return what an event says of the fields before and after it."""
+    before: Facts = {}
+    after: Facts = {}
+    match name.partition("/")[0].partition(".")[2]:
+        case "registered":
+            after = {"name": body["name"], "shared": body["shared"], **_facts(view, body, "")}
+        case "updated":
+            before, after = _facts(view, body, "previous_"), _facts(view, body, "")
+        case "renamed":
+            before, after = {"name": body["previous_name"]}, {"name": body["name"]}
+        case "shared":
+            before, after = {"shared": False}, {"shared": True}
+        case "unshared":
+            before, after = {"shared": True}, {"shared": False}
+        case "deleted":
+            before = {"name": body["name"]}
+        case "activated":
+            after = {f"active for {body['scope']}": body["scope_id"]}
+    return before, after
+
+
+def _facts(view: View, body: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {} if prefix or "flavor" not in body else {"flavor": body["flavor"]}
+    parts: dict[str, list[str]] = body.get(f"{prefix}components", {})
+    names = names_of_components(view, (each for ids in parts.values() for each in ids))
+    facts |= {kind: ", ".join(names.get(each, each) for each in ids) for kind, ids in parts.items()}
+    facts |= _under("configuration", body.get(f"{prefix}configuration", {}))
+    facts |= _under("labels", body.get(f"{prefix}labels", {}))
+    return facts
+
+
+def _under(field: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{field}.{key}": value for key, value in values.items()}
