@@ -153,6 +153,8 @@ def _before_and_after(view: View, name: str, body: Mapping[str, Any]) -> tuple[F
             before = {"name": body["name"]}
         case "activated":
             after = {f"active for {body['scope']}": body["scope_id"]}
+        case _:
+            pass  # nothing more is known of it than that it happened
     return before, after
 
 

@@ -122,7 +122,7 @@ _PIPELINE = f"pipeline, number, name, {_STATUS}, started"
 _PIPELINES = (
     "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
     f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}"
-    " ON runs.from_pos = last"
+    " WHERE runs.from_pos = last"
 )
 _PIPELINE_SORT = {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"}
 _ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
