@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -104,8 +104,8 @@ def run() -> NoReturn:
     sys.exit(main())
 
 
-def _group_loader(name: str, text: str, module: str) -> Any:
-    def load() -> LazyGroup:
+def _group_loader(name: str, text: str, module: str) -> Callable[[], Any]:
+    def load() -> Any:
         room = import_module(f"stackledger.cli.{module}")
         group = room.component_group(name) if module == "components" else room.GROUP
         group.help = text
@@ -114,7 +114,7 @@ def _group_loader(name: str, text: str, module: str) -> Any:
     return load
 
 
-def _command_loader(name: str) -> Any:
+def _command_loader(name: str) -> Callable[[], Any]:
     return lambda: import_module("stackledger.cli.home").GROUP.command(name)
 
 

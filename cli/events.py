@@ -13,12 +13,15 @@ from stackledger.cli.stacks import pagination
 
 GROUP = Group("log")
 
+_EVERYWHERE = ("actor:", "host:")
+"""Tags that every event has; actor and host have columns of their own."""
+
 _COLUMNS = [
     Column("POSITION", "position"),
     Column("TIME", "time"),
     Column("TYPE", "type"),
     Column("ACTOR", "actor"),
-    Column("TAGS", "tags", show="\n".join),
+    Column("TAGS", "tags", show=lambda tags: "\n".join(tag for tag in tags if not tag.startswith(_EVERYWHERE))),
     Column("REASON", "reason"),
     Column("TICKET", "ticket", shown=False),
     Column("HOST", "host", shown=False),

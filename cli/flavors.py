@@ -56,7 +56,7 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
         return Details(
             flavor.to_json(),
             [
-                f"The {kind.words} flavor '{flavor.name}' {flavor.summary}.",
+                f"{kind.words.capitalize()} flavor '{flavor.name}': {flavor.summary}",
                 Table(["KEY", "TYPE", "NEEDED", "MEANING"], rows, title="Configuration")
                 if rows
                 else "It has no configuration.",

@@ -18,6 +18,7 @@ _COLUMNS = [
     Column("INSTALLED", "installed", show=ticked),
     Column("INTEGRATION", "name"),
     Column("REQUIRED PACKAGES", "requirements"),
+    Column("FOR", "summary"),
 ]
 
 Name = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The integration.")]

@@ -118,12 +118,13 @@ def test_set_and_get_name_the_active_stack() -> None:
 
 
 def test_a_dry_run_prints_its_events_and_changes_nothing() -> None:
-    before = json_of("log", "stats")
+    before = json_of("log", "stats")["position"]
     done = stackledger("artifact-store", "register", "x", "--flavor=local", "--dry-run", "--output=json")
     assert done.status == 0
     events = done.json["items"]
     assert [event["type"] for event in events] == ["component.registered"]
-    assert json_of("log", "stats") == before
+    assert json_of("log", "stats")["position"] == before
+    assert stackledger("artifact-store", "describe", "x").status == 1
 
 
 def test_a_change_with_json_prints_the_changed_object() -> None:
@@ -234,7 +235,9 @@ def test_history_diff_and_restore() -> None:
     position = json_of("log", "list", "--size", "1")["items"][0]["position"]
     ok("stack", "update", "a_new_local_stack", "-a", "default")
     changes = json_of("stack", "diff", "a_new_local_stack", "--from", str(position))["items"]
-    assert changes
+    assert {"field", "from", "to"} == set(changes[0])
+    assert "my_artifact_store" in ok("stack", "diff", "a_new_local_stack", "--from", str(position))
+    assert "stack.updated" in ok("stack", "history", "a_new_local_stack")
     ok("stack", "restore", "a_new_local_stack", "--as-of", str(position))
     stack = json_of("stack", "describe", "a_new_local_stack")
     assert [one["name"] for one in stack["components"]["artifact_store"]] == ["my_artifact_store"]

@@ -41,7 +41,7 @@ def stackledger(*arguments: str, answers: str = "", env: Mapping[str, str] | Non
             status = main(arguments)
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
-    out, err = (stream.buffer.getvalue().decode() for stream in streams)  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
     return Finished(status, out, err)
 
 
