@@ -51,7 +51,12 @@ def signature_of(function: Callable[..., object], what: str) -> Signature:
         raise PipelineError(
             f"The {what} is a coroutine or a generator.", hint="Make it a function that returns its values."
         )
-    call = inspect.signature(function)
+    try:
+        call = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise PipelineError(
+            f"The {what} says of itself not what it takes: {error}.", hint="Wrap it in a function."
+        ) from error
     for parameter in call.parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             raise PipelineError(
@@ -66,7 +71,7 @@ def signature_of(function: Callable[..., object], what: str) -> Signature:
     returned = hints.pop("return", inspect.Signature.empty)
     return Signature(
         call=call,
-        annotations={name: _bare(hints.get(name, Any)) for name in call.parameters},
+        annotations={name: _input(parameter, hints.get(name, Any)) for name, parameter in call.parameters.items()},
         outputs=_outputs(returned, what),
     )
 
@@ -82,8 +87,9 @@ def _hints(function: Callable[..., object], what: str) -> dict[str, Any]:
         ) from error
 
 
-def _bare(annotation: object) -> object:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+def _input(parameter: inspect.Parameter, annotation: Any) -> object:
+    # `depth: int = None` is widespread, and means what it says.
+    return annotation | None if parameter.default is None and annotation is not Any else annotation
 
 
 def _outputs(returned: object, what: str) -> tuple[Output, ...]:

@@ -64,10 +64,13 @@ def driving(home: Path, run_id: str) -> Iterator[None]:
 
 def is_driven(home: Path, run_id: str) -> bool:
     """Say whether somebody on this machine holds the run's lock."""
+    path = lock_file(home, run_id)
     try:
-        fd = os.open(lock_file(home, run_id), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise LogError(f"The lock file {path} cannot be opened: {error.strerror}.") from error
     try:
         # Shared, so that several who look at once do not take each other for drivers.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

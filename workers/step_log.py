@@ -20,51 +20,52 @@ class StepLog:
         self._redact = redact
         self._mutex = threading.Lock()
         self._fd: int | None = None
-        self._open = True
+        self.is_open = True
 
     def write(self, text: str) -> None:
         """Add text without secrets; a file that cannot be written is no reason for a step to fail."""
         data = memoryview(self._redact(text).encode("utf-8", "backslashreplace"))
-        with self._mutex:
-            if not self._open or not data:
-                return
-            try:
-                if self._fd is None:
-                    self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                    self._fd = os.open(self._path, flags, 0o600)
-                while data:
-                    data = data[os.write(self._fd, data) :]
-            except OSError as error:
-                self._close()
+        if not data:
+            return
+        try:
+            with self._mutex:
+                if self.is_open:
+                    self._add(data)
+        except OSError as error:
+            self.close()
+            if sys.__stderr__ is not None:
                 print(f"The log {self._path} cannot be written: {error.strerror}.", file=sys.__stderr__)
+
+    def _add(self, data: memoryview) -> None:
+        if self._fd is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        while data:
+            data = data[os.write(self._fd, data) :]
 
     def close(self) -> None:
         """Take no more text."""
         with self._mutex:
-            self._close()
-
-    def _close(self) -> None:
-        self._open = False
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+            self.is_open = False
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
 
 
 class Tee:
     """A standard stream that also writes to a step's log. Once the log is closed, only the stream is left."""
 
     def __init__(self, shown: TextIO | None, log: StepLog) -> None:
-        self._shown = shown
-        self._log = log
+        self.shown = shown
+        self.log = log
 
     def write(self, text: str) -> int:
         """Write to both."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._log.write(text)
-        if self._shown is not None:
-            self._shown.write(text)
+        self.log.write(text)
+        if self.shown is not None:
+            self.shown.write(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -74,12 +75,12 @@ class Tee:
 
     def flush(self) -> None:
         """Flush the stream; the log needs none."""
-        if self._shown is not None:
-            self._shown.flush()
+        if self.shown is not None:
+            self.shown.flush()
 
     def __getattr__(self, name: str) -> Any:  # what else a stream can do
         """Be the stream in everything else."""
-        return getattr(self._shown, name)
+        return getattr(self.shown, name)
 
 
 @contextmanager
@@ -92,18 +93,26 @@ def captured(log: StepLog) -> Iterator[None]:
     try:
         yield
     finally:
-        _redirect({id(out): before[0], id(err): before[1]})
+        log.close()
+        back = _open(before[0]), _open(before[1])
+        _redirect({id(out): back[0], id(err): back[1]})
         # A step may have put streams of its own there, or another run its tee: what is not ours stays.
         if sys.stdout is out:
-            sys.stdout = before[0]
+            sys.stdout = back[0]
         if sys.stderr is err:
-            sys.stderr = before[1]
-        log.close()
+            sys.stderr = back[1]
+
+
+def _open(stream: Any) -> Any:
+    """Return what is behind the tees of steps that have ended meanwhile: runs of several threads end in any order."""
+    while isinstance(stream, Tee) and not stream.log.is_open:
+        stream = stream.shown
+    return stream
 
 
 def _redirect(streams: dict[int, Any]) -> None:
     """Have every log handler that writes to one of the streams (by identity) write to another."""
-    loggers = [logging.getLogger(), *(one for one in logging.root.manager.loggerDict.values())]
+    loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
     for logger in loggers:
         for handler in getattr(logger, "handlers", ()):
             if isinstance(handler, logging.StreamHandler) and id(handler.stream) in streams:

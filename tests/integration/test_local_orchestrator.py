@@ -381,6 +381,40 @@ def test_logging_that_a_step_sets_up_goes_on_after_it(local: LocalHome, capsys: 
     assert local.logs()["configures_logging.1"] == "INFO:root:configured\n"
 
 
+BOTH = threading.Barrier(2, timeout=30)
+
+
+@step
+def meets(last: bool) -> None:  # noqa: FBT001 - steps take their arguments by name
+    BOTH.wait()
+    print("last" if last else "first")
+    BOTH.wait()
+    if last:
+        LEFT.wait(30)
+
+
+LEFT = threading.Event()
+
+
+def test_runs_of_two_threads_leave_the_streams_as_they_were(local: LocalHome) -> None:
+    streams = sys.stdout, sys.stderr
+
+    def one(last: bool) -> None:  # noqa: FBT001
+        meets(last=last)
+
+    def first() -> None:
+        local.finish(pipeline(name="first")(one).plan(last=False))
+        LEFT.set()
+
+    LEFT.clear()
+    thread = threading.Thread(target=first)
+    thread.start()
+    local.finish(pipeline(name="last")(one).plan(last=True))
+    thread.join()
+    assert (sys.stdout, sys.stderr) == streams
+    assert "first\n" in "".join(local.logs().values())
+
+
 @step
 def verbose() -> None:
     for _ in range(1000):

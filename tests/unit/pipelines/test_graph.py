@@ -352,6 +352,18 @@ class Plain:
     pass
 
 
+@step
+def take_depth(depth: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013 - people write such
+
+
+def test_a_default_of_none_may_stay_none() -> None:
+    def one() -> None:
+        take_depth()
+        take_depth("3")
+
+    assert [entry.planned.parameters for entry in plan(one).steps] == [{"depth": None}, {"depth": 3}]
+
+
 @pytest.mark.parametrize(
     ("taker", "value", "stored"),
     [
