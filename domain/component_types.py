@@ -51,3 +51,20 @@ SHORT_OPTIONS = {
     ComponentType.DATA_VALIDATOR: "-dv",
     ComponentType.MODEL_REGISTRY: "-r",
 }
+
+MEANINGS = {
+    ComponentType.ORCHESTRATOR: "An orchestrator runs a pipeline: it decides where and when each step is executed.",
+    ComponentType.ARTIFACT_STORE: "An artifact store keeps what steps put out, by the SHA-256 of its bytes.",
+    ComponentType.METADATA_STORE: "A metadata store is a database to which runs are written for other tools to query.",
+    ComponentType.CONTAINER_REGISTRY: "A container registry keeps the images in which steps are executed elsewhere.",
+    ComponentType.STEP_OPERATOR: "A step operator executes single steps on machines of their own.",
+    ComponentType.MODEL_DEPLOYER: "A model deployer serves models for online prediction.",
+    ComponentType.EXPERIMENT_TRACKER: "An experiment tracker keeps parameters, metrics and models of experiments.",
+    ComponentType.FEATURE_STORE: "A feature store serves features for training and for prediction.",
+    ComponentType.ALERTER: "An alerter sends messages from pipelines to people.",
+    ComponentType.ANNOTATOR: "An annotator lets people label data.",
+    ComponentType.IMAGE_BUILDER: "An image builder builds the container images in which steps are executed.",
+    ComponentType.DATA_VALIDATOR: "A data validator checks data and models.",
+    ComponentType.MODEL_REGISTRY: "A model registry keeps versions of models and their stages.",
+}
+"""What components of each type are for."""

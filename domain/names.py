@@ -22,7 +22,9 @@ def _checked(raw: str, what: str, extra: str, allowed: str) -> str:
         raise InvalidName(f"The name of the {what} has {len(name)} characters.", hint=rule)
     bad = next((char for char in name if not _is_letter_or_digit(char) and char not in extra), None)
     if bad is not None:
-        raise InvalidName(f"The name {visible(name)!r} of the {what} holds {visible(bad)!r} (U+{ord(bad):04X}).", hint=rule)
+        raise InvalidName(
+            f"The name {visible(name)!r} of the {what} holds {visible(bad)!r} (U+{ord(bad):04X}).", hint=rule
+        )
     if not _is_letter_or_digit(name[0]):
         raise InvalidName(f"The name {visible(name)!r} of the {what} begins with {name[0]!r}.", hint=rule)
     return name

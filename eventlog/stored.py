@@ -48,7 +48,7 @@ ENVELOPE = ("id", "time", "actor", "host", "reason", "ticket", "correlation", "c
 def unpacked(position: int, data: bytes) -> dict[str, Any]:
     """Return the map of envelope fields and `body` in an event's data, or raise LogDamaged."""
     try:
-        stored = msgpack.unpackb(data)
+        stored: dict[str, Any] = msgpack.unpackb(data)
         if not stored.keys() >= {*ENVELOPE, "body"}:
             raise ValueError("a field of the envelope is missing")
     except Exception as error:  # msgpack raises a family of ValueErrors, TypeErrors and its own

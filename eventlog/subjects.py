@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from stackledger.domain.errors import LogError
 
@@ -33,7 +34,7 @@ class Subject:
     """A row of the directory. `enrolled` says that the log is known to hold the commitment."""
 
     id: str
-    kind: str
+    kind: Literal["user", "host"]
     name: str
     salt: bytes
     enrolled: bool
@@ -44,7 +45,7 @@ class Subject:
         return hmac.new(self.salt, f"{self.kind}\0{self.name}".encode(), hashlib.sha256).hexdigest()
 
 
-def new_subject(kind: str, name: str, new_id: Callable[[], str]) -> Subject:
+def new_subject(kind: Literal["user", "host"], name: str, new_id: Callable[[], str]) -> Subject:
     """Return a subject with a fresh id and salt, not yet in any directory."""
     return Subject(id=new_id(), kind=kind, name=name, salt=os.urandom(32), enrolled=False)
 
@@ -57,13 +58,16 @@ class SubjectDirectory:
         self._log_id = log_id
         self._connection: sqlite3.Connection | None = None
 
-    def find(self, kind: str, name: str) -> Subject | None:
+    def find(self, kind: Literal["user", "host"], name: str) -> Subject | None:
         """Return the subject of that kind and name."""
         rows = self._query(
-            "SELECT id, kind, name, salt, enrolled FROM subjects WHERE log_id = ? AND kind = ? AND name = ?",
+            "SELECT id, salt, enrolled FROM subjects WHERE log_id = ? AND kind = ? AND name = ?",
             (self._log_id, kind, name),
         )
-        return Subject(*rows[0][:4], enrolled=bool(rows[0][4])) if rows else None
+        if not rows:
+            return None
+        subject_id, salt, enrolled = rows[0]
+        return Subject(id=subject_id, kind=kind, name=name, salt=salt, enrolled=bool(enrolled))
 
     def names(self) -> dict[str, str]:
         """Return the names of all subjects by id."""
@@ -90,7 +94,7 @@ class SubjectDirectory:
             self._connection.close()
             self._connection = None
 
-    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         if self._connection is None and not self._path.exists():
             return []
         try:

@@ -123,7 +123,10 @@ class RunStarted(Event):
     def tags(self) -> tuple[str, ...]:
         """Find it by run, name, pipeline, stack and the artifacts it starts from."""
         stored = {
-            source.digest for step in self.steps for source in step.inputs.values() if isinstance(source, StoredArtifact)
+            source.digest
+            for step in self.steps
+            for source in step.inputs.values()
+            if isinstance(source, StoredArtifact)
         }
         return (
             run_tag(self.run_id),
@@ -213,7 +216,7 @@ class StepSucceeded(Event):
 
 
 class StepFailed(Event):
-    """An attempt at a step failed; `message` is cut to 2,000 characters. With `retry_at` (microseconds) it is tried again."""
+    """An attempt at a step failed; `message` is cut to 2,000 characters. It is tried again at `retry_at` (microseconds)."""
 
     TYPE: ClassVar[str] = "step.failed/1"
 

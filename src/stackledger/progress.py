@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on: on a terminal a live line for the running step, in a pipe plain lines."""
+"""What a person sees of a run while it goes on: lines, and on a terminal a spinner with the running step."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ class LiveLines(Lines):
 
 
 def watcher() -> Lines:
-    """Return who watches runs of this process: on standard error, so that results have standard output for themselves."""
+    """Return who watches the runs of this process: on standard error, since results have standard output."""
     if sys.stderr.isatty():
         return LiveLines()
-    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - talk
 
 
 def _seconds(microseconds: int) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stackledger.domain.errors import InvalidValue, StackledgerError
 from stackledger.eventlog.reader import SQLiteReader
@@ -57,7 +57,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise InvalidValue(f"The settings in {path} cannot be read: {error}.", hint="Mend or remove the file.") from error
+        raise InvalidValue(
+            f"The settings in {path} cannot be read: {error}.", hint="Mend or remove the file."
+        ) from error
     if not isinstance(settings, dict):
         raise InvalidValue(f"The settings in {path} are not a JSON object.", hint="Mend or remove the file.")
     return settings
@@ -168,15 +170,13 @@ class Ledger:
         return time.time_ns() // 1000
 
     def context(self, *, reason: str | None, ticket: str | None, dry_run: bool = False) -> Context:
-        """Return the context of a new command. Whoever acts here for the first time is enrolled, but not in a dry run."""
+        """Return the context of a new command. Whoever acts for the first time is enrolled, but not in a dry run."""
         from stackledger.domain.event import Context
         from stackledger.eventlog.ids import new_id
 
         actor = self._subject("user", self.user, dry_run=dry_run)
         host = self._subject("host", platform.node() or "unknown", dry_run=dry_run, actor=actor)
-        return Context(
-            command_id=new_id(), time=self.now(), actor=actor.id, host=host.id, reason=reason, ticket=ticket
-        )
+        return Context(command_id=new_id(), time=self.now(), actor=actor.id, host=host.id, reason=reason, ticket=ticket)
 
     def close(self) -> None:
         """Let go of everything that was opened."""
@@ -194,7 +194,9 @@ class Ledger:
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return SubjectDirectory(self.home / "subjects.db", log_id)
 
-    def _subject(self, kind: str, name: str, *, dry_run: bool, actor: Subject | None = None) -> Subject:
+    def _subject(
+        self, kind: Literal["user", "host"], name: str, *, dry_run: bool, actor: Subject | None = None
+    ) -> Subject:
         from stackledger.eventlog.ids import new_id
         from stackledger.eventlog.subjects import new_subject
 
@@ -204,15 +206,13 @@ class Ledger:
         subject = known or new_subject(kind, name, new_id)
         if dry_run:
             return subject
-        from stackledger.domain.event import Context
         from stackledger.domain import subjects
+        from stackledger.domain.event import Context
 
         subject = self.directory.add(subject)
         by = actor or subject
         host = self.directory.find("host", platform.node() or "unknown")
-        context = Context(
-            command_id=new_id(), time=self.now(), actor=by.id, host=host.id if host else subject.id
-        )
+        context = Context(command_id=new_id(), time=self.now(), actor=by.id, host=host.id if host else subject.id)
         command = subjects.EnrollSubject(subject_id=subject.id, kind=subject.kind, commitment=subject.commitment)
         self.handler.handle(subjects.DECIDER, command, context)
         self.directory.mark_enrolled(subject.id)
@@ -220,8 +220,8 @@ class Ledger:
         return subject
 
     def _create_log(self) -> None:
-        from stackledger.domain.event import Context
         from stackledger.domain import log
+        from stackledger.domain.event import Context
         from stackledger.eventlog.ids import new_id
         from stackledger.eventlog.subjects import new_subject
 

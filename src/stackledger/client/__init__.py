@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from stackledger.client.administration import AdministrationClient
 from stackledger.client.flavors import FlavorClient
+from stackledger.client.health import HealthClient
 from stackledger.client.history import HistoryClient
-from stackledger.client.secrets import SecretClient
+from stackledger.client.repositories import RepositoryClient
 from stackledger.client.session import DryRun
 from stackledger.client.transfers import TransferClient
 
 __all__ = ["Client", "DryRun"]
 
 
-class Client(TransferClient, FlavorClient, SecretClient, HistoryClient, AdministrationClient):
+class Client(TransferClient, FlavorClient, HistoryClient, RepositoryClient, HealthClient):
     """A caller at one home: `Client().list_stacks()`.
 
     Queries take `as_of`, a position or time. Changes carry the `reason` and `ticket` that the client was made

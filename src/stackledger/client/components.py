@@ -235,9 +235,7 @@ class ComponentClient(Session):
 
     def _seen_component(self, component_type: str, name: str | None) -> tuple[ComponentRow, int]:
         """Return a component that is to be changed, and the position at which it was seen."""
-        return self._read(
-            lambda view: (self._component_row(view, component_type, name, prefix=False), view.position)
-        )
+        return self._read(lambda view: (self._component_row(view, component_type, name, prefix=False), view.position))
 
     def _reconfigured(
         self, row: ComponentRow, position: int, configuration: Mapping[str, object], labels: Mapping[str, str]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackledger.client.components import ComponentClient, registered_flavors
 from stackledger.client.results import Flavor, Integration
-from stackledger.domain.component_types import ComponentType
+from stackledger.domain.component_types import MEANINGS, ComponentType
+from stackledger.domain.errors import StackledgerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +83,20 @@ class FlavorClient(ComponentClient):
         chosen = names or [integration.name for integration in integrations.integrations()]
         return list(dict.fromkeys(package for name in chosen for package in integrations.requirements(name)))
 
+    def explain(self, component_type: str) -> str:
+        """Return what components of a type are for."""
+        return MEANINGS[ComponentType(component_type)]
+
+    def install_packages(self, packages: Sequence[str]) -> None:
+        """Install packages into this Python with pip."""
+        _pip("install", *packages)
+
+    def uninstall_packages(self, packages: Sequence[str]) -> None:
+        """Remove packages from this Python with pip."""
+        from packaging.requirements import Requirement
+
+        _pip("uninstall", "--yes", *(Requirement(package).name for package in packages))
+
 
 def _flavor(entry: FlavorEntry, fields: list[dict[str, object]]) -> Flavor:
     return Flavor(
@@ -90,3 +107,9 @@ def _flavor(entry: FlavorEntry, fields: list[dict[str, object]]) -> Flavor:
         summary=entry.summary,
         fields=fields,
     )
+
+
+def _pip(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)  # noqa: S603 - our own arguments
+    if done.returncode != 0:
+        raise StackledgerError(f"pip {arguments[0]} failed with exit status {done.returncode}.")

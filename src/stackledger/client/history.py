@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from stackledger.domain.names import visible
 
 if TYPE_CHECKING:
     from stackledger.eventlog.stored import StoredEvent
+    from stackledger.projections.history import FieldChange
 
 _POLL = 0.05
 """Seconds between two looks at a log that is followed."""
@@ -127,10 +128,8 @@ class HistoryClient(Session):
 
         return self._changes(self._read(query))
 
-    def diff_stack(
-        self, name: str | None, start: str | int, end: str | int | None = None
-    ) -> list[dict[str, Any]]:
-        """Return what differs between two moments of a stack, field by field, its components' configuration included."""
+    def diff_stack(self, name: str | None, start: str | int, end: str | int | None = None) -> list[dict[str, Any]]:
+        """Return what differs between two moments of a stack, field by field, its components' configuration too."""
         from stackledger.projections import history
 
         stack = self._read(
@@ -138,7 +137,7 @@ class HistoryClient(Session):
         )
         before = self._read(lambda view: history.stack_facts(view, stack), start)
         after = self._read(lambda view: history.stack_facts(view, stack), end)
-        return [change._asdict() for change in history.differences(before, after)]
+        return [_field(change, {}) for change in history.differences(before, after)]
 
     def _changes(self, entries: list[Any]) -> list[Change]:
         names = self._names()
@@ -151,7 +150,7 @@ class HistoryClient(Session):
                 host=names.get(entry.host, entry.host),
                 reason=entry.reason,
                 ticket=entry.ticket,
-                changes=[{"field": one.field, "from": one.old, "to": one.new} for one in entry.changes],
+                changes=[_field(change, names) for change in entry.changes],
             )
             for entry in entries
         ]
@@ -173,6 +172,12 @@ class HistoryClient(Session):
         fields = unpacked(stored.position, stored.data)
         body = fields.pop("body")
         return LogEvent(**event_json(stored.position, stored.type, fields, stored.tags, body, self._names()))
+
+
+def _field(change: FieldChange, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a change of a field as JSON, with names in place of the ids of subjects."""
+    old, new = (names.get(value, value) if isinstance(value, str) else value for value in (change.old, change.new))
+    return {"field": change.field, "from": old, "to": new}
 
 
 def _is_of(type_name: str, wanted: Sequence[str]) -> bool:

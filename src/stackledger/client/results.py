@@ -255,7 +255,7 @@ class Page(NamedTuple, Generic[Row]):
         return max(1, -(-self.total // self.size))
 
 
-def event_json(
+def event_json(  # noqa: PLR0917 - an event's parts in their order
     position: int | None,
     type_name: str,
     envelope: Mapping[str, Any],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackledger.flavors.resolving import Redactor
     from stackledger.pipelines.plan import PipelinePlan
     from stackledger.pipelines.responses import ArtifactResponse, RunResponse
+    from stackledger.projections import listing
     from stackledger.projections.engine import View
     from stackledger.projections.run_queries import ArtifactRow, RunRow, StepRow
 
@@ -37,7 +38,7 @@ class RunClient(ComponentClient):
     ) -> Page[Run]:
         """Return a page of the runs, newest first unless `sort_by` says otherwise; without their steps and code."""
 
-        def query(view: View) -> tuple[run_queries.Page[RunRow], bool]:
+        def query(view: View) -> tuple[listing.Page[RunRow], bool]:
             found = run_queries.runs(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
             return found, view.position == view.newest
 
@@ -111,16 +112,15 @@ class RunClient(ComponentClient):
         """Return a page of all versions of artifacts, newest first unless `sort_by` says otherwise."""
 
         def query(view: View) -> Page[Artifact]:
-            found = run_queries.artifacts(
-                view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
-            )
+            wanted = self._filters(filters)
+            if wanted.run is not None:
+                wanted = wanted._replace(run=run_queries.run(view, wanted.run).run.id)
+            found = run_queries.artifacts(view, filters=wanted, sort_by=sort_by, page=page, size=size)
             return Page([_artifact(row) for row in found.items], found.total, page, size)
 
         return self._read(query, as_of)
 
-    def get_artifact(
-        self, name: str, *, version: int | None = None, as_of: str | int | None = None
-    ) -> Artifact:
+    def get_artifact(self, name: str, *, version: int | None = None, as_of: str | int | None = None) -> Artifact:
         """Return an artifact by id, or a version of a name: the newest if none is given."""
         return self._read(lambda view: _artifact(run_queries.artifact(view, name, version)), as_of)
 
@@ -141,7 +141,7 @@ class RunClient(ComponentClient):
             artifact=row.name,
             digest=row.digest,
             size=row.size,
-            layout=cast('Any', row.layout),
+            layout=cast("Any", row.layout),
             materializer=row.materializer,
             data_type=row.data_type,
         )
@@ -181,7 +181,7 @@ class RunClient(ComponentClient):
             )
             finished = orchestrator.run(plan, stack, services)
         finished.raise_if_failed()
-        return cast('RunResponse', finished.response(store))
+        return cast("RunResponse", finished.response(store))
 
     def _pinned(self, view: View) -> PinnedStack:
         """Return the active stack with the configuration of its components, as of the view's position."""

@@ -29,7 +29,7 @@ ACTIVE_STACK = "STACKLEDGER_ACTIVE_STACK"
 _SCOPES = {"environment": "environment", "repository": "repository", "user": "global", "default": "global"}
 
 
-class DryRun(Exception):  # noqa: N818 - not an error: the command ends here because nothing shall be appended
+class DryRun(Exception):
     """Raised by a change in a dry run, in place of appending; `events` are what would have been appended, as JSON."""
 
     def __init__(self, events: list[dict[str, Any]]) -> None:
@@ -154,7 +154,9 @@ class Session:
             subject = self._ledger.directory.find("user", owner)
             # A name that nobody has matches nothing, like the filter for a name.
             owner = subject.id if subject else owner
-        labels = tuple((key, value if equals else None) for key, equals, value in
-                       (label.partition("=") for label in given.get("label") or ()))
+        labels = tuple(
+            (key, value if equals else None)
+            for key, equals, value in (label.partition("=") for label in given.get("label") or ())
+        )
         known = {key: given[key] for key in Filters._fields if key not in {"owner", "labels"} and given.get(key)}
         return Filters(owner=owner, labels=labels, **known)

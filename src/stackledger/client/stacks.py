@@ -35,9 +35,7 @@ class StackClient(Session):
         """Return a page of the stacks, oldest first unless `sort_by` says otherwise."""
 
         def query(view: View) -> Page[Stack]:
-            found = registry_queries.stacks(
-                view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
-            )
+            found = registry_queries.stacks(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
             active, names = self._active_id(view), self._names()
             return Page([_stack(row, active, names) for row in found.items], found.total, page, size)
 
@@ -81,7 +79,7 @@ class StackClient(Session):
         command = stacks.RegisterStack(
             stack_id=new_id(),
             name=name,
-            components=self._read(lambda view: _ids(view, components)),
+            components={ComponentType(kind): self._ids_of(kind, names) for kind, names in components.items()},
             labels=dict(labels or {}),
             decouple_stores=decouple_stores,
             activate=(self._scope(context.actor),) if activate else (),
@@ -99,7 +97,7 @@ class StackClient(Session):
     ) -> Stack:
         """Put these components in place of those of the same types, and add these labels."""
         row, position = self._seen(name)
-        parts = {**_parts(row), **self._read(lambda view: _ids(view, components))}
+        parts = _parts(row) | {ComponentType(kind): self._ids_of(kind, names) for kind, names in components.items()}
         return self._update(row, position, parts, {**row.labels, **(labels or {})}, decouple_stores=decouple_stores)
 
     def remove_stack_components(self, name: str | None, components: Named) -> Stack:
@@ -111,7 +109,7 @@ class StackClient(Session):
             if not there:
                 raise NotFound(f"The stack {row.name!r} has no {ComponentType(kind).words}.")
             if names:
-                gone = self._read(lambda view, kind=kind, names=names: _ids(view, {kind: names}))[ComponentType(kind)]
+                gone = self._ids_of(kind, names)
                 for component_id, each in zip(gone, names, strict=True):
                     if component_id not in there:
                         raise NotFound(
@@ -189,6 +187,14 @@ class StackClient(Session):
             self._notify(f"{ACTIVE_STACK} is set, so its stack stays the active one in this environment.")
         return self.get_stack(row.id)
 
+    def _ids_of(self, kind: str, names: Sequence[str]) -> tuple[str, ...]:
+        def query(view: View) -> tuple[str, ...]:
+            return tuple(
+                registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
+            )
+
+        return self._read(query)
+
     def _active_id(self, view: View) -> str:
         return self._active(view)[0].stack.id
 
@@ -250,12 +256,3 @@ def _stack(row: StackRow, active_id: str, names: Mapping[str, str]) -> Stack:
 
 def _parts(row: StackRow) -> dict[ComponentType, tuple[str, ...]]:
     return {ComponentType(kind): tuple(ref.id for ref in refs) for kind, refs in row.components.items()}
-
-
-def _ids(view: View, components: Named) -> dict[ComponentType, tuple[str, ...]]:
-    return {
-        ComponentType(kind): tuple(
-            registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
-        )
-        for kind, names in components.items()
-    }

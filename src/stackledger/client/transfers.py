@@ -43,9 +43,7 @@ class TransferClient(StackClient, ComponentClient):
 
         return self._read(query)
 
-    def import_stack(
-        self, name: str | None, exported: Mapping[str, Any], *, decouple_stores: bool = False
-    ) -> Stack:
+    def import_stack(self, name: str | None, exported: Mapping[str, Any], *, decouple_stores: bool = False) -> Stack:
         """Register an exported stack, under another name if one is given, and those of its components that are missing.
 
         A component that is there under its name, with the same flavor and configuration, is used as it is; one that
@@ -79,8 +77,8 @@ class TransferClient(StackClient, ComponentClient):
     def restore_stack(self, name: str, as_of: str | int) -> Stack:
         """Make a stack what it was at an earlier moment, by new events.
 
-        Components deleted since are registered anew under their old names, and it is refused where such a name is taken;
-        components that are still there stay as they are now, since other stacks may use them.
+        Components deleted since are registered anew under their old names; it is refused where such a name is taken.
+        Components that are still there stay as they are now, since other stacks may use them.
         """
         from stackledger.domain import stacks
         from stackledger.domain.events.stacks import stack_tag
@@ -131,18 +129,16 @@ class TransferClient(StackClient, ComponentClient):
         return sorted(needed)
 
     def _same_component(self, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
-        """Return the id of the component that is there and the same, None if the name is free, or raise AlreadyExists."""
+        """Return the id of the same component, None where the name is free, or raise AlreadyExists."""
         try:
-            row = self._read(
-                lambda view: registry_queries.component(view, kind.value, wanted["name"], prefix=False)
-            )
+            row = self._read(lambda view: registry_queries.component(view, kind.value, wanted["name"], prefix=False))
         except NotFound:
             return None
         if (row.flavor, row.configuration) != (wanted["flavor"], wanted["configuration"]):
             raise AlreadyExists(
                 f"There is another {kind.words} named {row.name!r}, with another flavor or configuration,"
                 " so nothing was changed.",
-                hint=f"Rename that one (`stackledger {kind.group} rename {row.name} NEW_NAME`), or the one in the file.",
+                hint=f"Rename it (`stackledger {kind.group} rename {row.name} NEW_NAME`), or the one in the file.",
             )
         return row.id
 
@@ -196,7 +192,9 @@ def _checked_component(kind: str, given: object) -> dict[str, Any]:
         raise InvalidValue(f"A component of the type {kind} in the file has no name, flavor or configuration.")
     unknown = given.keys() - {"name", "flavor", "labels", "configuration"}
     if unknown:
-        raise InvalidValue(f"The {kind} {given['name']!r} in the file has an unknown key {visible(str(min(unknown)))!r}.")
+        raise InvalidValue(
+            f"The {kind} {given['name']!r} in the file has an unknown key {visible(str(min(unknown)))!r}."
+        )
     return {
         "name": given["name"],
         "flavor": given["flavor"],

@@ -1,98 +1,27 @@
-"""The client's part about a home itself: settings, repositories, health, views, and clearing up."""
+"""The client's part about the health of a home: status, doctor, views, and clearing up."""
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from stackledger.client.results import Finding, Projection, iso
 from stackledger.client.runs import RunClient
+from stackledger.client.secrets import SecretClient
+from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import AlreadyExists, NotFound, Refused, StackledgerError, near_names
-from stackledger.domain.names import visible
-from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_settings
-
-SETTINGS = {"user": "the name under which you give commands"}
-"""What `config set` knows, and what it means."""
+from stackledger.domain.errors import Refused, StackledgerError
 
 _FIXED_SQLITE = (3, 51, 3)
 
 _PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", "secret.key", "artifacts", "runs")
 _DISPOSABLE = ("views.db", "views.db-wal", "views.db-shm")
 
-_EXPLANATIONS = {
-    ComponentType.ORCHESTRATOR: "An orchestrator runs the steps of a pipeline: it decides where and when each is executed.",
-    ComponentType.ARTIFACT_STORE: "An artifact store keeps what steps put out, by the SHA-256 of its bytes.",
-    ComponentType.METADATA_STORE: "A metadata store is a database that runs and their metadata are written to, for other tools to query.",
-    ComponentType.CONTAINER_REGISTRY: "A container registry keeps the images in which steps are executed elsewhere.",
-    ComponentType.STEP_OPERATOR: "A step operator executes single steps on machines of their own, such as ones with accelerators.",
-    ComponentType.MODEL_DEPLOYER: "A model deployer serves models for online prediction.",
-    ComponentType.EXPERIMENT_TRACKER: "An experiment tracker keeps parameters, metrics and models of experiments.",
-    ComponentType.FEATURE_STORE: "A feature store serves features for training and for prediction.",
-    ComponentType.ALERTER: "An alerter sends messages from pipelines to people.",
-    ComponentType.ANNOTATOR: "An annotator lets people label data.",
-    ComponentType.IMAGE_BUILDER: "An image builder builds the container images in which steps are executed.",
-    ComponentType.DATA_VALIDATOR: "A data validator checks data and models.",
-    ComponentType.MODEL_REGISTRY: "A model registry keeps versions of models and their stages.",
-}
 
-
-class AdministrationClient(RunClient):
-    """Settings, repositories, health, views, and clearing up."""
-
-    def get_config(self) -> dict[str, str]:
-        """Return the settings as they hold now."""
-        return {"user": self._ledger.user}
-
-    def set_config(self, key: str, value: str) -> None:
-        """Change a setting of this home."""
-        if key not in SETTINGS:
-            raise NotFound(
-                f"There is no setting {visible(key)!r}.",
-                near=near_names(key, SETTINGS),
-                hint=f"There is {', '.join(SETTINGS)}.",
-            )
-        checked = _checked_user(value)
-        write_settings(self._ledger.home / CONFIG_FILE, {**self._ledger.settings, key: checked})
-
-    def repository_at(self, path: Path) -> bool:
-        """Say whether the folder is a repository already."""
-        return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
-
-    def init_repository(self, path: Path, *, template: str | None = None) -> str:
-        """Make the folder a repository with an active stack of its own, and return a sentence about it.
-
-        With a template its files are written too; a file that is there is never replaced. Raises AlreadyExists
-        for a folder that is a repository.
-        """
-        from stackledger.domain import stacks
-        from stackledger.domain.stack_state import Scope
-        from stackledger.eventlog.ids import new_id
-
-        if self.repository_at(path):
-            raise AlreadyExists(f"The folder {path} is a Stackledger repository already.")
-        files = _template_files(template, path) if template else {}
-        stack, _ = self.active_stack()
-        repository_id = new_id()
-        command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
-        self._change(stacks.DECIDER, command)
-        for target, source in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        write_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
-        written = f" with {len(files)} files of the template {template!r}" if template else ""
-        return f"Initialized a Stackledger repository in {path}{written}; its active stack is {stack.name!r}."
-
-    def explain(self, component_type: str) -> str:
-        """Return what components of a type are for."""
-        return _EXPLANATIONS[ComponentType(component_type)]
+class HealthClient(StackClient, SecretClient, RunClient):
+    """Status, doctor, views, and clearing up."""
 
     def list_projections(self) -> list[Projection]:
         """Return how far each projection has got; nothing is caught up."""
@@ -154,16 +83,6 @@ class AdministrationClient(RunClient):
                     (home / name).rename(aside / name)
         return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
 
-    def install_packages(self, packages: Sequence[str]) -> None:
-        """Install packages into this Python with pip."""
-        _pip("install", *packages)
-
-    def uninstall_packages(self, packages: Sequence[str]) -> None:
-        """Remove packages from this Python with pip."""
-        from packaging.requirements import Requirement
-
-        _pip("uninstall", "--yes", *(Requirement(package).name for package in packages))
-
     def _sweep(self) -> None:
         """Remove what killed writers left in artifact stores of this machine, and values of secrets that are gone."""
         from stackledger.eventlog.ids import milliseconds_of
@@ -194,7 +113,9 @@ class AdministrationClient(RunClient):
             log_id = self._ledger.log_id
             with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
                 damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
-                triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")}
+                triggers = {
+                    row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+                }
             connection.close()
         except (StackledgerError, sqlite3.Error) as error:
             return [Finding("error", "log", str(error))]
@@ -237,38 +158,3 @@ def _about_sqlite() -> list[Finding]:
         )
         return [Finding("ok", "sqlite", text)]
     return [Finding("ok", "sqlite", f"SQLite {version}")]
-
-
-def _checked_user(name: str) -> str:
-    if not name.strip() or len(name) > 128 or visible(name) != name:  # noqa: PLR2004 - as for all names
-        raise StackledgerError("A user's name has 1 to 128 visible characters.")
-    return name
-
-
-def _template_files(template: str, target: Path) -> dict[Path, Path]:
-    """Return where each file of a template goes, and where it comes from."""
-    from stackledger import pipelines
-
-    folder = Path(pipelines.__file__).parent / "templates"
-    templates = sorted(each.name for each in folder.iterdir() if each.is_dir())
-    if template not in templates:
-        raise NotFound(
-            f"There is no template {visible(template)!r}.",
-            near=near_names(template, templates),
-            hint=f"There is {', '.join(templates)}.",
-        )
-    sources = [each for each in sorted((folder / template).rglob("*")) if each.is_file() and "__pycache__" not in each.parts]
-    files = {target / source.relative_to(folder / template): source for source in sources}
-    there = [str(path) for path in files if path.exists()]
-    if there:
-        raise AlreadyExists(
-            f"The template would replace {', '.join(there)}, so nothing was written.",
-            hint="Choose an empty folder with --path.",
-        )
-    return files
-
-
-def _pip(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)  # noqa: S603 - our own arguments
-    if done.returncode != 0:
-        raise StackledgerError(f"pip {arguments[0]} failed with exit status {done.returncode}.")

@@ -1,0 +1,92 @@
+"""The client's part about settings, and about repositories: folders with an active stack of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stackledger.client.stacks import StackClient
+from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, near_names
+from stackledger.domain.names import MAX_NAME, visible
+from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_settings
+
+SETTINGS = {"user": "the name under which you give commands"}
+"""What `config set` knows, and what it means."""
+
+
+class RepositoryClient(StackClient):
+    """Settings of a home, and repositories."""
+
+    def get_config(self) -> dict[str, str]:
+        """Return the settings as they hold now."""
+        return {"user": self._ledger.user}
+
+    def set_config(self, key: str, value: str) -> None:
+        """Change a setting of this home."""
+        if key not in SETTINGS:
+            raise NotFound(
+                f"There is no setting {visible(key)!r}.",
+                near=near_names(key, SETTINGS),
+                hint=f"There is {', '.join(SETTINGS)}.",
+            )
+        checked = _checked_user(value)
+        write_settings(self._ledger.home / CONFIG_FILE, {**self._ledger.settings, key: checked})
+
+    def repository_at(self, path: Path) -> bool:
+        """Say whether the folder is a repository already."""
+        return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
+
+    def init_repository(self, path: Path, *, template: str | None = None) -> str:
+        """Make the folder a repository with an active stack of its own, and return a sentence about it.
+
+        With a template its files are written too; a file that is there is never replaced. Raises AlreadyExists
+        for a folder that is a repository.
+        """
+        from stackledger.domain import stacks
+        from stackledger.domain.stack_state import Scope
+        from stackledger.eventlog.ids import new_id
+
+        if self.repository_at(path):
+            raise AlreadyExists(f"The folder {path} is a Stackledger repository already.")
+        files = _template_files(template, path) if template else {}
+        stack, _ = self.active_stack()
+        repository_id = new_id()
+        command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
+        self._change(stacks.DECIDER, command)
+        for target, source in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        write_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+        written = f" with {len(files)} files of the template {template!r}" if template else ""
+        return f"Initialized a Stackledger repository in {path}{written}; its active stack is {stack.name!r}."
+
+
+def _checked_user(name: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME or visible(name) != name:
+        raise InvalidName(f"A user's name has 1 to {MAX_NAME} visible characters.")
+    return name
+
+
+def _template_files(template: str, target: Path) -> dict[Path, Path]:
+    """Return where each file of a template goes, and where it comes from."""
+    from stackledger import pipelines
+
+    folder = Path(pipelines.__file__).parent / "templates"
+    templates = sorted(each.name for each in folder.iterdir() if each.is_dir())
+    if template not in templates:
+        raise NotFound(
+            f"There is no template {visible(template)!r}.",
+            near=near_names(template, templates),
+            hint=f"There is {', '.join(templates)}.",
+        )
+    sources = [
+        each for each in sorted((folder / template).rglob("*")) if each.is_file() and "__pycache__" not in each.parts
+    ]
+    files = {target / source.relative_to(folder / template): source for source in sources}
+    there = [str(path) for path in files if path.exists()]
+    if there:
+        raise AlreadyExists(
+            f"The template would replace {', '.join(there)}, so nothing was written.",
+            hint="Choose an empty folder with --path.",
+        )
+    return files
