@@ -216,7 +216,7 @@ class StepSucceeded(Event):
 
 
 class StepFailed(Event):
-    """An attempt at a step failed; `message` is cut to 2,000 characters. It is tried again at `retry_at` (microseconds)."""
+    """An attempt at a step failed; `message` is cut to 2,000 characters; `retry_at` (microseconds) is when it is tried again."""
 
     TYPE: ClassVar[str] = "step.failed/1"
 
