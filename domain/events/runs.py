@@ -216,7 +216,7 @@ class StepSucceeded(Event):
 
 
 class StepFailed(Event):
-    """An attempt at a step failed; `message` is cut to 2,000 characters; `retry_at` (microseconds) is when it is tried again."""
+    """An attempt at a step failed; `message` is cut to 2,000 characters; `retry_at` is in microseconds."""
 
     TYPE: ClassVar[str] = "step.failed/1"
 
