@@ -13,6 +13,11 @@ from stackledger.cli.stacks import pagination
 
 GROUP = Group("log")
 
+
+def _indented(data: JSON) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)
+
+
 _EVERYWHERE = ("actor:", "host:")
 """Tags that every event has; actor and host have columns of their own."""
 
@@ -27,13 +32,20 @@ _COLUMNS = [
     Column("HOST", "host", shown=False),
     Column("ID", "id", shown=False),
     Column("VERSION", "version", shown=False),
-    Column("DATA", "data", shown=False, show=json.dumps),
+    Column("DATA", "data", shown=False, show=_indented),
 ]
 
 
 def event_listing(items: list[JSON], pages: JSON | None) -> Listing:
     """Return events as a list to print."""
     return Listing(items, _COLUMNS, pages, nothing="No events found.")
+
+
+def dry_run_listing(items: list[JSON]) -> Listing:
+    """Return the events that a dry run stopped at as a list to print: what they hold matters, not where they stand."""
+    first = ("type", "data")
+    columns = [column._replace(shown=column.key in first) for column in _COLUMNS]
+    return Listing(items, columns, title="Events that would be appended", nothing="No events would be appended.")
 
 
 @GROUP.listing(
@@ -70,7 +82,7 @@ def show(
     """Show one event, its data included."""
     item = call.client.log_event(position).to_json()
     rows = [[key.upper(), plain(value)] for key, value in item.items() if key not in {"tags", "data"}]
-    rows += [["TAGS", "\n".join(item["tags"])], ["DATA", json.dumps(item["data"], indent=2, ensure_ascii=False)]]
+    rows += [["TAGS", "\n".join(item["tags"])], ["DATA", _indented(item["data"])]]
     return Details(item, [Table(["PROPERTY", "VALUE"], rows, title=f"Event {position}")])
 
 

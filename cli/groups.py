@@ -320,6 +320,6 @@ def _filter_type(name: str) -> Any:
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> Listing:
-    from stackledger.cli.events import event_listing  # only for dry runs
+    from stackledger.cli.events import dry_run_listing  # only for dry runs
 
-    return event_listing([dict(event) for event in events], None)
+    return dry_run_listing([dict(event) for event in events])

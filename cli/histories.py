@@ -26,8 +26,7 @@ def history_listing(history: Iterable[Any]) -> Listing:
 def changes_listing(changes: Sequence[JSON]) -> Listing:
     """Return what differs, field by field."""
     columns = [Column("FIELD", "field"), Column("FROM", "from", show=_value), Column("TO", "to", show=_value)]
-    items = [{"field": change["field"], "from": change["old"], "to": change["new"]} for change in changes]
-    return Listing(items, columns, nothing="No difference.")
+    return Listing(list(changes), columns, nothing="No difference.")
 
 
 def _changes(changes: Sequence[JSON]) -> str:

@@ -23,6 +23,9 @@ _COLUMNS = [
     Column("ENDED", "ended", shown=False),
     Column("REASON", "reason", shown=False),
 ]
+_DETAILS = ("code", "parameters", "environment", "steps")
+"""What only `describe` reads of a run."""
+
 _STEPS = [
     Column("STEP", "name"),
     Column("STATUS", "status"),
@@ -53,7 +56,8 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run, by name or
 def list_runs(call: Call) -> Listing:
     """List the runs, newest first."""
     page = call.client.list_runs(filters=call.filters, as_of=call.as_of, **call.paging)
-    return Listing([run.to_json() for run in page.items], _COLUMNS, pagination(page), nothing="No runs found.")
+    items = [{key: value for key, value in run.to_json().items() if key not in _DETAILS} for run in page.items]
+    return Listing(items, _COLUMNS, pagination(page), nothing="No runs found.")
 
 
 @GROUP.query("describe", example="stackledger run describe training-2026-03-01")
