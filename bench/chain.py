@@ -70,14 +70,14 @@ def counting(length: int, start: int) -> None:
 
 def measure() -> Iterator[Figure]:
     PLACE.mkdir(exist_ok=True)
-    chains = (("one value", passing, pass_on), ("a new value each", counting, count_up))
+    chains = (("no-op", passing, pass_on), ("a new value each", counting, count_up))
     with TemporaryDirectory(dir=PLACE) as folder, closing(SQLiteRecorder(Path(folder) / "log.db")) as recorder:
         run = runner(Path(folder), recorder)
         starts = count(step=1000)
         for name, chain, work in chains:
             with plain(Path(folder) / name, work.function) as floor:
                 pair = paired(partial(started, run, chain, starts), floor, 9)
-            yield took(f"chain of {STEPS} no-op steps, {name} : pickles and rows", pair, at_most=2)
+            yield took(f"chain of {STEPS} steps, {name} : pickles and rows", pair, at_most=2)
 
 
 def started(run: Run, chain: Pipeline, starts: Iterator[int]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -52,8 +53,16 @@ class StepLog:
                 self._fd = None
 
 
+_writing: ContextVar[StepLog | None] = ContextVar("stackledger_step_log", default=None)
+_installing = threading.Lock()
+
+
 class Tee:
-    """A standard stream that also writes to a step's log. Once the log is closed, only the stream is left."""
+    """A standard stream that also writes to a step's log. Once the log is closed, only the stream is left.
+
+    Where runs of several threads go on at once, tees stand in a row and each step's text goes to its own log; that of
+    threads which steps started, whose step cannot be told, goes to all.
+    """
 
     def __init__(self, shown: TextIO | None, log: StepLog) -> None:
         self.shown = shown
@@ -63,7 +72,8 @@ class Tee:
         """Write to both."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.log.write(text)
+        if _writing.get() in {None, self.log}:
+            self.log.write(text)
         if self.shown is not None:
             self.shown.write(text)
         return len(text)
@@ -86,21 +96,25 @@ class Tee:
 @contextmanager
 def captured(log: StepLog) -> Iterator[None]:
     """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were."""
-    before = sys.stdout, sys.stderr
-    out, err = Tee(before[0], log), Tee(before[1], log)
-    sys.stdout, sys.stderr = out, err
-    _redirect({id(before[0]): out, id(before[1]): err})
+    with _installing:
+        before = sys.stdout, sys.stderr
+        out, err = Tee(before[0], log), Tee(before[1], log)
+        sys.stdout, sys.stderr = out, err
+        _redirect({id(before[0]): out, id(before[1]): err})
+    token = _writing.set(log)
     try:
         yield
     finally:
+        _writing.reset(token)
         log.close()
-        back = _open(before[0]), _open(before[1])
-        _redirect({id(out): back[0], id(err): back[1]})
-        # A step may have put streams of its own there, or another run its tee: what is not ours stays.
-        if sys.stdout is out:
-            sys.stdout = back[0]
-        if sys.stderr is err:
-            sys.stderr = back[1]
+        with _installing:
+            back = _open(before[0]), _open(before[1])
+            _redirect({id(out): back[0], id(err): back[1]})
+            # A step may have put streams of its own there, or another run its tee: what is not ours stays.
+            if sys.stdout is out:
+                sys.stdout = back[0]
+            if sys.stderr is err:
+                sys.stderr = back[1]
 
 
 def _open(stream: Any) -> Any:
