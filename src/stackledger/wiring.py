@@ -124,7 +124,7 @@ class Ledger:
         """The log, for appending."""
         from stackledger.eventlog.sqlite import SQLiteRecorder  # imports eventsourcing, which no query needs
 
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_home()
         return SQLiteRecorder(self.home / "log.db")
 
     @cached_property
@@ -156,7 +156,7 @@ class Ledger:
         """The values of secrets."""
         from stackledger.flavors.vault import Vault  # only for secrets
 
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_home()
         return Vault(self.home)
 
     @cached_property
@@ -185,13 +185,22 @@ class Ledger:
             if part is not None:
                 part.close()
 
+    def _make_home(self) -> None:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StackledgerError(
+                f"The home {self.home} cannot be made: {error.strerror}.",
+                hint="Set STACKLEDGER_HOME to another folder.",
+            ) from error
+
     def _first_event(self) -> StoredEvent | None:
         return next(self.reader.scan(upto=1), None)
 
     def _directory_of(self, log_id: str) -> SubjectDirectory:
         from stackledger.eventlog.subjects import SubjectDirectory
 
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_home()
         return SubjectDirectory(self.home / "subjects.db", log_id)
 
     def _subject(
