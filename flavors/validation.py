@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -58,6 +58,9 @@ def validated(flavor: type[Flavor], raw: Mapping[str, object]) -> dict[str, Json
     """
     config_class = flavor.config_class
     refuse_literal_secrets(raw, config_class.secret_fields())
+    for text in _texts(raw):
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise InvalidConfiguration(f"'{visible(text[:100])}' in the configuration is not text in UTF-8.")
     given = {name: _parsed(flavor, name, value) for name, value in raw.items()}
     try:
         config = config_class.model_validate(given, context={REFERENCES: True})
@@ -93,6 +96,15 @@ def prepare(flavor: type[Flavor], configuration: Mapping[str, JsonValue], home: 
     """Make and check what a new component needs on this machine; one that needs a secret for that is left as it is."""
     if not any(map(holds_reference, configuration.values())):
         flavor.prepare(flavor.config_class.model_validate(configuration), home, component_id)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.items() for part in item for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in _texts(part))
 
 
 def _parsed(flavor: type[Flavor], name: str, value: object) -> object:

@@ -143,6 +143,8 @@ def test_only_what_was_given_is_kept_in_the_order_of_the_flavor() -> None:
         ({"mode": "env:MODE"}, r"'mode'.*only where the flavor takes text"),
         ({"hosts": "{{a.b}}"}, r"'hosts'.*only where the flavor takes text"),
         ({"slots": "x", "slot": "y"}, r"'slots'.*; 'slot' is not known"),
+        ({"anything": {"a": ["b\ud800"]}}, r"'b\\ud800' in the configuration is not text in UTF-8"),
+        ({"anything": {"a\ud800": 1}}, r"is not text in UTF-8"),
         ({"\x1b[31mred": "y"}, r"'\\u001b\[31mred' is not known"),
     ],
 )
@@ -266,7 +268,7 @@ def test_places_are_kept_in_one_form(
         (LOCAL_STORE, "s3://bucket/x", r"has the scheme 's3', but a path of this machine is wanted\."),
         (LOCAL_STORE, "", r"the path is empty"),
         (LOCAL_STORE, "a\0b", r"cannot be printed"),
-        (LOCAL_STORE, "a\udcffb", r"cannot be printed"),
+        (LOCAL_STORE, "a\udcffb", r"is not text in UTF-8"),
         (LOCAL_STORE, "{{a.b}}", r"cannot stand here"),
         (LOCAL_STORE, "~no-such-user/x", r"no home folder for '~no-such-user'"),
         (SQLITE, "mysql://host/db", r"has the scheme 'mysql'"),
