@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stackledger.domain.errors import LogError
 from stackledger.eventlog.forking import abandon, forget_in_child
-from stackledger.eventlog.schema import Page, Row, Selection, connect, head, holds_log, in_pages, tags_of, translated
+from stackledger.eventlog.schema import Page, Row, Selection, check_format, connect, head, in_pages, tags_of, translated
 from stackledger.eventlog.stored import StoredEvent
 
 _TIMEOUT = 5.0
@@ -23,7 +23,7 @@ class SQLiteReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
         forget_in_child(self)
@@ -85,10 +85,12 @@ class SQLiteReader:
             yield _stored(row)
 
     def _current(self) -> sqlite3.Connection | None:
-        """Return a connection to the file that has the name now, None if there is none or it is empty."""
+        """Return a connection to the file that has the name now, None if there is none."""
         try:
             file = os.stat(self.path)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if os.path.lexists(self.path):
+                raise LogError(f"The log {self.path} is a link to a file that is not there.") from error
             self.close()
             return None
         except OSError as error:
@@ -96,17 +98,15 @@ class SQLiteReader:
         if self._connection is not None and self._file is not None and os.path.samestat(file, self._file):
             return self._connection
         self.close()
-        connection = _opened(self.path)
-        if connection is not None:
-            self._connection, self._file = connection, file
-        return connection
+        self._connection, self._file = _opened(self.path), file
+        return self._connection
 
 
-def _opened(path: Path) -> sqlite3.Connection | None:
+def _opened(path: Path) -> sqlite3.Connection:
     connection = connect(path, "mode=ro", _TIMEOUT)
     try:
         try:
-            found = holds_log(connection, path)
+            check_format(connection, path)
         except sqlite3.OperationalError:
             # A log that nobody has open has no shared memory, and in a directory that this user cannot write it
             # cannot be made. Then nobody writes the file either, unless a log of writes stands beside it.
@@ -114,15 +114,12 @@ def _opened(path: Path) -> sqlite3.Connection | None:
                 raise
             connection.close()
             connection = connect(path, "mode=ro&immutable=1", _TIMEOUT)
-            found = holds_log(connection, path)
-        if found:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            return connection
+            check_format(connection, path)
+        connection.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         connection.close()
         raise
-    connection.close()
-    return None
+    return connection
 
 
 def _has_bytes(path: Path) -> bool:

@@ -183,24 +183,22 @@ def connect(path: Path, how: str, timeout: float) -> sqlite3.Connection:
     )
 
 
-def holds_log(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the file holds a log that this program can read, False for an empty file; else raise."""
+def check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise LogTooNew or LogDamaged unless the file holds a log that this program can read."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application_id == APPLICATION_ID:
-        if version > FORMAT:
-            raise LogTooNew(
-                f"The log {path} has the format {version}; this program knows formats up to {FORMAT}.",
-                hint="It was written by a newer Stackledger: upgrade this one.",
-            )
-        return True
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application_id or version or tables:
+    if application_id != APPLICATION_ID:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        what = "a database of another program, not a log of Stackledger" if tables else "empty, and a log never is"
         raise LogDamaged(
-            f"{path} is a database of another program, not a log of Stackledger.",
-            hint="Move it elsewhere, or point STACKLEDGER_HOME at another directory.",
+            f"{path} is {what}.",
+            hint="Restore the log from a copy, or move this file away to begin a new one.",
         )
-    return False
+    if version > FORMAT:
+        raise LogTooNew(
+            f"The log {path} has the format {version}; this program knows formats up to {FORMAT}.",
+            hint="It was written by a newer Stackledger: upgrade this one.",
+        )
 
 
 _RESTORE = "Restore it from a copy; the log is the one file that cannot be rebuilt."

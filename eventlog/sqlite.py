@@ -37,9 +37,9 @@ from stackledger.eventlog.schema import (
     Page,
     Row,
     Selection,
+    check_format,
     connect,
     head,
-    holds_log,
     in_pages,
     log_error,
     tags_of,
@@ -74,6 +74,10 @@ class SQLiteRecorder(DCBRecorder):
     """
 
     def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
+        if path.is_symlink() and not path.exists():
+            raise LogError(f"The log {path} is a link to a file that is not there.")
+        # SQLite keeps its other files beside the one that a link leads to; the lock belongs there too.
+        path = Path(os.path.realpath(path))
         self.path = path
         self._timeout = timeout
         self._file_lock = FileLock(path.with_suffix(".lock"), timeout=timeout)
@@ -326,10 +330,11 @@ def _data_version(connection: sqlite3.Connection) -> int:
 def _opened(path: Path, lock: FileLock, timeout: float) -> sqlite3.Connection:
     _make_directory(path.parent)
     with lock:
-        _make_file(path)
+        if not path.exists():
+            _create(path)
         connection = connect(path, "mode=rw", timeout)
         try:
-            is_log = holds_log(connection, path)
+            check_format(connection, path)
             for pragma, value in _PRAGMAS.items():
                 connection.execute(f"PRAGMA {pragma} = {value}")
                 (found,) = connection.execute(f"PRAGMA {pragma}").fetchone() or (None,)
@@ -338,48 +343,44 @@ def _opened(path: Path, lock: FileLock, timeout: float) -> sqlite3.Connection:
                         f"The log {path} cannot be kept safely here: SQLite answers {found!r} to {pragma} = {value}.",
                         hint="Keep it on a local disk, and use a newer SQLite.",
                     )
-            if not is_log:
-                _create(connection)
-                _sync_directory(path.parent)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _create(path: Path) -> None:
+    """Make an empty log under another name, and give it its own when it is whole and on the disk.
+
+    Only its owner can use it; SQLite gives the files beside it the same rights.
+    """
+    new = path.with_name(f"{path.name}.new")
     try:
-        for statement in SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
+        for leaving in ("", "-journal", "-wal", "-shm"):
+            new.with_name(f"{new.name}{leaving}").unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(connect(new, "mode=rw", 0)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA fullfsync = 1")
+            connection.execute("BEGIN")
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+        new.rename(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise LogError(f"The log {path} cannot be made: {error.strerror}.") from error
 
 
 def _make_directory(directory: Path) -> None:
     """Make the directory, and have each name that is new survive a loss of power."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
             _sync_directory(path.parent)
     except OSError as error:
         raise LogError(f"The directory {directory} cannot be made: {error.strerror}.") from error
-
-
-def _make_file(path: Path) -> None:
-    """Make an empty file that only its owner can use; SQLite gives the files beside it the same rights.
-
-    A file that is there is left alone: closing a second descriptor would free the locks that SQLite holds on it.
-    """
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise LogError(f"The log {path} cannot be made: {error.strerror}.") from error
 
 
 def _sync_directory(directory: Path) -> None:

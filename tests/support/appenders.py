@@ -18,7 +18,8 @@ def under(tag: str) -> DCBQuery:
 
 def append_all(path: Path, worker: int, count: int) -> list[int]:
     """Append `count` events that say whose and which they are, one or several at once; return their positions."""
-    chance, positions, number = random.Random(worker), [], 0
+    chance, number = random.Random(worker), 0
+    positions: list[int] = []
     with closing(SQLiteRecorder(path)) as recorder:
         while number < count:
             size = min(chance.choice([1, 1, 1, 5]), count - number)

@@ -45,7 +45,8 @@ def test_one_holder_at_a_time_between_processes(tmp_path: Path) -> None:
 def test_threads_that_share_a_lock_take_turns(tmp_path: Path) -> None:
     lock, own, count = FileLock(tmp_path / "a.lock"), threading.local(), [0]
 
-    def work(shared: bool) -> None:
+    def work(number: int) -> None:
+        shared = number % 2 == 0
         own.lock = lock if shared else FileLock(lock.path)
         for _ in range(50):
             with own.lock:
@@ -55,7 +56,7 @@ def test_threads_that_share_a_lock_take_turns(tmp_path: Path) -> None:
         if not shared:
             own.lock.close()
 
-    threads = [threading.Thread(target=work, args=(number % 2 == 0,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -66,9 +67,10 @@ def test_threads_that_share_a_lock_take_turns(tmp_path: Path) -> None:
 
 def test_waiting_ends_with_an_error_that_names_the_file(tmp_path: Path) -> None:
     with closing(FileLock(tmp_path / "a.lock", timeout=0.01)) as lock, lock:
-        with closing(FileLock(lock.path, timeout=0.01)) as other:
-            with pytest.raises(LogBusy, match=r"a\.lock.*within 0\.01 seconds.*nothing was changed"), other:
-                pass
+        other = FileLock(lock.path, timeout=0.01)
+        with pytest.raises(LogBusy, match=r"a\.lock.*within 0\.01 seconds.*nothing was changed"), other:
+            pass
+        other.close()
         with pytest.raises(LogBusy, match=r"a\.lock"), lock:  # not reentrant, and says so instead of hanging
             pass
     assert is_free(tmp_path / "a.lock")

@@ -156,15 +156,22 @@ def test_an_event_is_read_by_its_position(path: Path) -> None:
         assert [event.position for event in reader.scan(after=2**80)] == []
 
 
-def test_what_a_killed_creator_left_is_an_empty_log(path: Path) -> None:
+def test_what_a_killed_creator_left_is_cleared_away(path: Path) -> None:
     path.parent.mkdir()
-    path.touch()
-    assert read(path) == 0
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    for name in ("log.db.new", "log.db.new-journal", "log.db.new-wal", "log.db.new-shm"):
+        (path.parent / name).write_bytes(b"half done")
     assert read(path) == 0
     make(path)
     assert read(path) == 3
+    assert {file.name for file in path.parent.iterdir() if ".new" in file.name} == set()
+
+
+def test_an_empty_file_is_no_log(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    for opening in (SQLiteRecorder, read):
+        with pytest.raises(LogDamaged, match="is empty, and a log never is"):
+            opening(path)
 
 
 def test_another_log_in_the_same_place_is_noticed(path: Path) -> None:
@@ -189,16 +196,14 @@ def test_a_newer_format_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {schema.FORMAT + 1}")
     before = path.read_bytes()
-    with pytest.raises(LogTooNew, match="format 2.*upgrade"):
+    with pytest.raises(LogTooNew, match=r"format 2.*upgrade"):
         SQLiteRecorder(path)
     with pytest.raises(LogTooNew):
         read(path)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "statement", ["CREATE TABLE notes (text)", "PRAGMA application_id = 7", "PRAGMA user_version = 3"]
-)
+@pytest.mark.parametrize("statement", ["CREATE TABLE notes (text)", "CREATE TABLE events (position, type, tags, data)"])
 def test_another_programs_database_is_left_alone(path: Path, statement: str) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -218,6 +223,16 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
         with pytest.raises(LogDamaged, match="is not a log"):
             opening(path)
     assert path.read_bytes() == before
+
+
+def test_a_link_to_a_log_is_followed_and_never_replaced(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere" / "log.db")
+    for opening in (SQLiteRecorder, read):
+        with pytest.raises(LogError, match=r"log\.db"):
+            opening(path)
+    make(tmp_path / "elsewhere" / "log.db")
+    assert read(make(path)) == 6
 
 
 def test_a_directory_in_its_place_is_told(path: Path) -> None:
@@ -296,7 +311,7 @@ def test_a_log_that_may_not_be_read_says_so(shared: Path) -> None:
     shared.chmod(0)
 
     def look() -> None:
-        with pytest.raises(LogError, match="cannot be opened.*rights"):
+        with pytest.raises(LogError, match=r"cannot be opened.*rights"):
             read(shared)
 
     assert as_nobody(look) == 0
@@ -309,7 +324,7 @@ def test_a_full_disk_leaves_nothing_half_done(path: Path) -> None:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
         big = DCBEvent(type="happened/1", data=b"x" * 100_000, tags=["a"])
-        with pytest.raises(LogError, match="disk is full.*Make room"):
+        with pytest.raises(LogError, match=r"disk is full.*Make room"):
             recorder.append([EVENT, big])
         assert recorder.read().head == 1
         assert recorder.append([EVENT]) == 2
@@ -326,7 +341,7 @@ def test_a_disk_that_fails_at_the_commit_leaves_an_unknown_outcome_and_a_whole_l
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
         big = DCBEvent(type="happened/1", data=b"x" * 100_000, tags=["a"])
         for _ in range(3):
-            with pytest.raises(AppendUnknown, match="the disk fails.*may or may not"):
+            with pytest.raises(AppendUnknown, match=r"the disk fails.*may or may not"):
                 recorder.append([EVENT, big])
         assert recorder.read().head == 4
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
