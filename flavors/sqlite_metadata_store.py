@@ -49,7 +49,7 @@ class SqliteMetadataStore:
                 connection.execute("ROLLBACK")
         except (OSError, sqlite3.Error) as error:
             raise FlavorError(
-                f"{self.path} cannot serve as a metadata store: {error}.",
+                f"{self.path} cannot serve as a metadata store: {getattr(error, 'strerror', None) or error}.",
                 hint="Name a new file or an SQLite database, in a folder that you can write to.",
             ) from error
 
