@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stackledger.cli.groups import Call, Group
+from stackledger.cli.calls import Call
+from stackledger.cli.groups import Group
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
 from stackledger.cli.stacks import pagination
 
@@ -49,7 +50,9 @@ def describe(
     name: Annotated[
         str, typer.Argument(metavar="ARTIFACT", help="The artifact, by id, or the newest version by name.")
     ],
-    version: Annotated[int | None, typer.Option("--version", min=1, help="Another version than the newest.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", min=1, help="Another version than the newest.")
+    ] = None,
 ) -> Details:
     """Show where an artifact came from, and its digest."""
     item = call.client.get_artifact(name, version=version, as_of=call.as_of).to_json()

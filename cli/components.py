@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from stackledger.cli.calls import Call, Done
 from stackledger.cli.completion import flavor_names
 from stackledger.cli.flavors import add_flavor_commands
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.free_form import KeysCommand
+from stackledger.cli.groups import Group
 from stackledger.cli.histories import history_listing
 from stackledger.cli.options import (
     ComponentName,
@@ -22,7 +24,7 @@ from stackledger.cli.options import (
     ThisComponent,
     Yes,
 )
-from stackledger.cli.parameters import ConfiguredCommand, KeysCommand, ask_for_missing, once
+from stackledger.cli.parameters import ConfiguredCommand, ask_for_missing, once
 from stackledger.cli.printing import Column, Details, Lines, Listing, Table, plain, pointing, ticked
 from stackledger.cli.stacks import one_name, ownership, pagination
 from stackledger.cli.talk import say

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from stackledger.cli.groups import Call, Group
+from stackledger.cli.calls import Call
+from stackledger.cli.groups import Group
 from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain
 from stackledger.cli.stacks import pagination
 
@@ -90,7 +91,9 @@ def show(
 def tail(
     call: Call,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=1000, help="How many events to begin with.")] = 10,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="How many events to begin with.")
+    ] = 10,
 ) -> None:
     """Print the newest events as JSON lines. With -f, go on with those that come."""
     from stackledger.cli.printing import print_json_line

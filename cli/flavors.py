@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.calls import Call, Done
+from stackledger.cli.groups import Group
 from stackledger.cli.options import FlavorName, Yes
 from stackledger.cli.printing import Column, Details, Listing, Table, plain, ticked
 from stackledger.domain.component_types import ComponentType

@@ -8,98 +8,17 @@ them is declared once; nothing is built of a command but its name and help until
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 
 from stackledger.cli import options
+from stackledger.cli.calls import Call, Result, show
 from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
-from stackledger.cli.printing import Details, Lines, Listing, print_details, print_json, print_lines, print_listing
-from stackledger.cli.talk import confirmed, say
-from stackledger.domain.errors import UsageError
-from stackledger.domain.names import visible
-
-if TYPE_CHECKING:
-    from stackledger.client import Client
-
-_GIVEN = "stackledger.given"
-
-
-class Done(NamedTuple):
-    """A change that was made: what to say, and the changed object for `--output json`."""
-
-    sentence: str
-    item: Mapping[str, Any] | None = None
-
-
-Result = Listing | Details | Lines | Done | None
-
-
-class Call:
-    """One call of a command: its client, and what the shared options said.
-
-    `given` are the options that the command does not declare, `filters` those of a list that were given.
-    """
-
-    def __init__(self, context: typer.Context, shared: Mapping[str, Any], filters: Iterable[str]) -> None:
-        from stackledger.client import Client  # help and parsing do without it
-
-        self.output: str = shared.get("output", "table")
-        self.as_of: str | None = shared.get("as_of")
-        self.columns: str | None = shared.get("columns")
-        self.paging: dict[str, Any] = {name: shared[name] for name in ("sort_by", "page", "size") if name in shared}
-        self.filters: dict[str, Any] = {name: shared[name] for name in filters if shared[name]}
-        self.exit_status = 0
-        self.dry_run: bool = shared.get("dry_run", False)
-        self.meta: Mapping[str, Any] = context.meta
-        self.given: dict[str, list[str]] = context.meta.get(_GIVEN, {})
-        self.client: Client = Client(
-            reason=shared.get("reason"), ticket=shared.get("ticket"), dry_run=self.dry_run, notify=say
-        )
-
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before a change that is hard to take back, unless told not to, or nothing will happen anyway."""
-        if not (yes or self.dry_run):
-            confirmed(question)
-
-
-class FreeForm(TyperCommand):
-    """A command that also takes options that it does not declare, always with a value: `--key=value`, `--key value`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the undeclared options aside and parse the rest."""
-        ctx.meta["stackledger.arguments"] = list(args)
-        takes_value = {
-            name: not getattr(parameter, "is_flag", False)
-            for parameter in self.get_params(ctx)
-            for name in (*parameter.opts, *parameter.secondary_opts)
-        }
-        rest: list[str] = []
-        given: dict[str, list[str]] = ctx.meta.setdefault(_GIVEN, {})
-        waiting = list(reversed(args))
-        while waiting:
-            argument = waiting.pop()
-            if argument == "--":
-                rest += [argument, *reversed(waiting)]
-                break
-            name, equals, value = argument.partition("=")
-            declared = takes_value.get(f"--{name[2:].replace('_', '-')}")
-            if not argument.startswith("--") or declared is not None:
-                rest.append(argument)
-                if declared and not equals and waiting:
-                    rest.append(waiting.pop())
-                continue
-            if not equals:
-                if ctx.resilient_parsing:
-                    continue
-                if not waiting or (waiting[-1].startswith("-") and waiting[-1] != "-"):
-                    raise UsageError(f"The option {visible(name)} has no value.", hint=f"Write {visible(name)}=VALUE.")
-                value = waiting.pop()
-            given.setdefault(name[2:], []).append(value)
-        return super().parse_args(ctx, rest)
-
+from stackledger.cli.printing import Listing
+from stackledger.cli.talk import say
 
 Bundle = Callable[[], Mapping[str, tuple[Any, Any]]]
 """Makes options: their annotations and defaults by name."""
@@ -169,7 +88,10 @@ class Group:
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Declare a command that lists, page by page; `filters` are its filters and their help."""
         shared = {
-            name: (Annotated[_filter_type(name), typer.Option(f"--{name.replace('_', '-')}", help=text)], None)
+            name: (
+                Annotated[_filter_type(name), typer.Option(f"--{name}", metavar=_filter_metavar(name), help=text)],
+                None,
+            )
             for name, text in filters.items()
         }
         shared |= {key: value for key, value in _LISTING.items() if sort or key != "sort_by"}
@@ -296,23 +218,8 @@ class Group:
             raise typer.Exit(call.exit_status)
 
 
-def show(result: Result, call: Call) -> None:
-    """Print what a command returned."""
-    match result:
-        case Listing():
-            print_listing(result, call.output, call.columns)
-        case Details():
-            print_details(result, call.output)
-        case Lines():
-            print_lines(result, call.output)
-        case Done(sentence, item):
-            say(sentence)
-            if item is not None and call.output in {"json", "yaml"}:
-                print_json(item, call.output)
-            elif item is not None and call.output != "table":
-                print_details(Details(dict(item), ()), call.output)
-        case None:
-            pass
+def _filter_metavar(name: str) -> str:
+    return "POSITION|TIME" if name in {"since", "until"} else "KEY[=VALUE]" if name == "label" else name.upper()
 
 
 def _filter_type(name: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from stackledger import __version__
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.calls import Call, Done
+from stackledger.cli.groups import Group
 from stackledger.cli.options import Yes
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
 

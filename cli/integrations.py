@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.calls import Call, Done
+from stackledger.cli.groups import Group
 from stackledger.cli.options import Yes
 from stackledger.cli.printing import Column, Lines, Listing, ticked
 from stackledger.cli.talk import say

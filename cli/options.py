@@ -21,8 +21,8 @@ AsOf = Annotated[
 ]
 Columns = Annotated[str | None, typer.Option(metavar="A,B,…", help="Print these columns only, in this order.")]
 SortBy = Annotated[str | None, typer.Option(metavar="[desc:]FIELD", help="Sort the list by this field.")]
-PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of the list to print.")]
-PageSize = Annotated[int, typer.Option("--size", min=1, max=1000, help="How many items a page has.")]
+PageNumber = Annotated[int, typer.Option("--page", metavar="N", min=1, help="Which page of the list to print.")]
+PageSize = Annotated[int, typer.Option("--size", metavar="N", min=1, max=1000, help="How many items a page has.")]
 
 # Changes.
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the log, so no personal data here.")]

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from typer.core import TyperCommand
-
-from stackledger.cli.groups import FreeForm
+from stackledger.cli.free_form import ARGUMENTS, FreeForm
 from stackledger.cli.talk import answer, say
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import StackledgerError, UsageError
@@ -67,7 +65,7 @@ class ConfiguredCommand(FreeForm):
             formatter.write_dl([(f"--{field['name']} <{field['type']}>", _about(field)) for field in flavor.fields])
 
     def _flavor(self, ctx: Any, kind: ComponentType) -> Any:
-        arguments = ctx.meta.get("stackledger.arguments", [])
+        arguments = ctx.meta.get(ARGUMENTS, [])
         if not arguments:
             return None
         from stackledger.client import Client  # only help that names a flavor or component needs it
@@ -82,24 +80,6 @@ class ConfiguredCommand(FreeForm):
         finally:
             client.close()
         return None
-
-
-class KeysCommand(TyperCommand):
-    """A command whose arguments, keys of a configuration, may also be written as options: `--path` for `path`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the dashes off every option that is not declared."""
-        declared = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-
-        def plain(argument: str) -> str:
-            name = f"--{argument[2:].partition('=')[0].replace('_', '-')}"
-            return (
-                argument
-                if not argument.startswith("--") or name in {*declared, "--"}
-                else argument[2:].replace("-", "_")
-            )
-
-        return super().parse_args(ctx, [plain(argument) for argument in args])
 
 
 def _option(arguments: list[str], *names: str) -> str | None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from stackledger.cli import runs
-from stackledger.cli.groups import Call, Group
+from stackledger.cli.calls import Call
+from stackledger.cli.groups import Group
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
 from stackledger.cli.stacks import pagination
 

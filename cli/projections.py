@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.calls import Call, Done
+from stackledger.cli.groups import Group
 from stackledger.cli.printing import Column, Listing
 
 GROUP = Group("projection")

@@ -18,14 +18,14 @@ _SHOWN = ComponentType.ARTIFACT_STORE
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command and group with its full name, groups before their commands."""
-    yield from _below(PROGRAM, root())
+    for context in _contexts(PROGRAM, root(), None):
+        yield context.command_path, context.command
 
 
 def helps() -> Iterator[tuple[str, str]]:
     """Yield every command's full name and help."""
-    for name, command in commands():
-        context = _context(command, name)
-        yield name, command.get_help(context)
+    for context in _contexts(PROGRAM, root(), None):
+        yield context.command_path, context.get_help()
 
 
 def reference() -> str:
@@ -44,25 +44,13 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    yield name, command
+def _contexts(name: str, command: Any, parent: typer.Context | None) -> Iterator[typer.Context]:
+    names = SETTINGS["help_option_names"]
+    context = typer.Context(command, info_name=name, parent=parent, terminal_width=_WIDTH, help_option_names=names)
+    yield context
     if isinstance(command, LazyGroup):
-        for part, below in command.loaded():
-            yield from _below(f"{name} {part}", below)
-
-
-def _context(command: Any, name: str) -> typer.Context:
-    context = None
-    for word in name.split():
-        context = typer.Context(
-            command,
-            info_name=word,
-            parent=context,
-            terminal_width=_WIDTH,
-            help_option_names=SETTINGS["help_option_names"],
-        )
-    assert context is not None
-    return context
+        for below, loaded in command.loaded():
+            yield from _contexts(below, loaded, context)
 
 
 if __name__ == "__main__":

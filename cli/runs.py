@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stackledger.cli.groups import Call, Group
+from stackledger.cli.calls import Call
+from stackledger.cli.groups import Group
 from stackledger.cli.printing import Column, Details, Lines, Listing, Table, plain
 from stackledger.cli.stacks import pagination
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from stackledger.cli.groups import Call, Done, FreeForm, Group
+from stackledger.cli.calls import Call, Done
+from stackledger.cli.free_form import FreeForm
+from stackledger.cli.groups import Group
 from stackledger.cli.options import Interactive, NewName, NewNameOption, SecretName, Yes
 from stackledger.cli.printing import Column, Details, Listing, Table
 from stackledger.cli.stacks import one_name, pagination

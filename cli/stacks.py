@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from stackledger.cli.calls import Call, Done
 from stackledger.cli.component_options import REMOVED, RemovalCommand, component_options, removal_options, removed
-from stackledger.cli.groups import Call, Done, Group
+from stackledger.cli.groups import Group
 from stackledger.cli.histories import changes_listing, history_listing
 from stackledger.cli.options import Force, Labels, NameOfCopy, NewName, NewNameOption, StackName, ThisStack, Yes
 from stackledger.cli.printing import JSON, Column, Details, Lines, Listing, Table, plain, pointing, ticked
