@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -47,7 +48,9 @@ class Lines:
         """Say what happened, if it is of interest while a run goes on."""
         line = self._line(recorded)
         if line is not None:
-            self._write(visible(line))
+            # Whoever watched may have gone away, or the terminal with them: the run goes on.
+            with contextlib.suppress(OSError):
+                self._write(visible(line))
 
     def _line(self, recorded: Recorded) -> str | None:  # noqa: PLR0911 - one line for each event
         event, time = recorded.event, recorded.envelope.time

@@ -65,19 +65,20 @@ class SecretClient(Session):
 
         row, users, position = self._seen_secret(name)
         command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove), names=users)
-        before = self._ledger.vault.read(row.id) if not self._dry_run else {}
+        vault = self._ledger.vault
+        # Another machine may have the values: those that are given here are kept here then.
+        before = vault.read(row.id) if not self._dry_run and row.id in vault.ids() else {}
         # What the log calls changed has to be there when it says so; keys go after it has agreed.
         if values and not self._dry_run:
-            self._ledger.vault.replace(row.id, {**before, **values})
+            vault.replace(row.id, {**before, **values})
         try:
             self._change(secrets.DECIDER, command, seen={secret_tag(row.id): position})
         except Exception:
             if values and not self._dry_run:
-                self._ledger.vault.replace(row.id, before)
+                vault.replace(row.id, before)
             raise
         if remove:
-            left = {key: value for key, value in {**before, **values}.items() if key not in remove}
-            self._ledger.vault.replace(row.id, left)
+            vault.replace(row.id, {key: text for key, text in {**before, **values}.items() if key not in remove})
         return self.get_secret(row.id)
 
     def rename_secret(self, name: str, new_name: str) -> Secret:
