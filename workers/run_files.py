@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -28,6 +27,8 @@ def runs_folder(home: Path) -> Path:
 
 def log_file(home: Path, run_id: str, step: str, attempt: int) -> Path:
     """Return where the output of one attempt at a step is kept; the file is there once the step wrote something."""
+    import hashlib  # loads OpenSSL, which queries of the registry can do without
+
     # Names of steps may be longer than those of files, and may differ in what some file systems do not tell apart.
     stem = re.sub(r"[^0-9A-Za-z_.-]", "_", step)[:_LONGEST_STEM]
     mark = hashlib.sha256(step.encode()).hexdigest()[:12]
