@@ -14,8 +14,8 @@ _REQUIREMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "numpy": ("arrays and scalars between steps, as npy", ("numpy>=2.4",)),
     "pandas": ("frames and series between steps, as Parquet", ("pandas>=3.0", "pyarrow>=22")),
     "sklearn": (
-        "models of scikit-learn between steps, and objects of any kind",
-        ("scikit-learn>=1.9", "cloudpickle>=3.1"),
+        "models of scikit-learn between steps",
+        ("scikit-learn>=1.9",),
     ),
 }
 

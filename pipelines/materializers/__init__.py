@@ -40,7 +40,7 @@ BUILT_IN: tuple[Materializer, ...] = (
 )
 """In the order in which they are asked."""
 
-_EXTRAS = {"numpy": "numpy", "pandas": "pandas", "pyarrow": "pandas", "sklearn": "sklearn", "cloudpickle": "sklearn"}
+_EXTRAS = {"numpy": "numpy", "pandas": "pandas", "pyarrow": "pandas", "sklearn": "sklearn"}
 
 
 @dataclass(frozen=True, slots=True)
