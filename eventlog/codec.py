@@ -29,7 +29,7 @@ def encode(event: Event, envelope: Envelope) -> bytes:
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidValue(
             f"{event.TYPE} holds a value that the log cannot keep: {error}.",
-            hint="Numbers have at most 64 bits, and nesting ends at 500 levels.",
+            hint="Numbers have at most 64 bits, and text is Unicode.",
         ) from error
     if len(data) > MAX_DATA:
         raise InvalidValue(f"{event.TYPE} has {len(data):,} bytes; an event has at most {MAX_DATA:,}.")

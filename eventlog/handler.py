@@ -17,9 +17,10 @@ from eventsourcing.dcb.api import (
     DCBSequencedEvent,
 )
 from eventsourcing.persistence import IntegrityError
+from pydantic import ValidationError
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, LogBusy, StackledgerError
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, StackledgerError
 from stackledger.domain.event import Context, Envelope, Event, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent, unpacked
@@ -53,6 +54,7 @@ class CommandHandler:
     recorder: DCBRecorder
     new_id: Callable[[], str]
     describe: Callable[[Recorded], str] = field(default=lambda recorded: recorded.event.TYPE)
+    sleep: Callable[[float], None] = time.sleep
 
     def handle(
         self,
@@ -81,16 +83,17 @@ class CommandHandler:
         )
         for attempt in range(MAX_TRIES):
             if attempt:
-                time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
+                self.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
             known = self._read(decider, query, seen or {}, known)
-            events = decider.decide(command, known.state)
+            events = _decided(decider, command, known.state)
             while len(event_ids) < len(events):
                 event_ids.append(self.new_id())
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
+            stored = [DCBEvent(one.event.TYPE, encode(one.event, one.envelope), list(one.tags)) for one in new]
             if dry_run or not new:
                 return Handled(tuple(new), known)
             try:
-                head = self._append(query, new, known.position)
+                head = self._append(stored, query, known.position, first_id=event_ids[0])
             except IntegrityError:
                 continue
             except AppendUnknown as error:
@@ -130,20 +133,27 @@ class CommandHandler:
             )
         return Known(state, max(response.head or 0, after))
 
-    def _append(self, query: DCBQuery, new: Sequence[Recorded], after: int) -> int:
-        """Return the position of the last of the new events, or raise IntegrityError or AppendUnknown."""
-        events = [
-            DCBEvent(type=one.event.TYPE, data=encode(one.event, one.envelope), tags=list(one.tags)) for one in new
-        ]
+    def _append(self, events: Sequence[DCBEvent], query: DCBQuery, after: int, *, first_id: str) -> int:
+        """Return the position of the last of the events, or raise IntegrityError or AppendUnknown."""
         try:
             return self.recorder.append(events, DCBAppendCondition(fail_if_events_match=query, after=after))
         except AppendUnknown:
             # The ids were fixed before the first try, so that an append whose answer was lost is found again.
-            first = new[0].envelope.id
             for sequenced in self.recorder.read(after=after):
-                if unpacked(sequenced.position, sequenced.event.data)["id"] == first:
-                    return sequenced.position + len(new) - 1
+                if unpacked(sequenced.position, sequenced.event.data)["id"] == first_id:
+                    return sequenced.position + len(events) - 1
             raise
+
+
+def _decided(decider: Decider[Command, State], command: Command, state: State) -> Sequence[Event]:
+    try:
+        return decider.decide(command, state)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidValue(
+            f"{error.title} cannot hold what was given for {'.'.join(map(str, first['loc'][:3]))}: {first['msg']}.",
+            hint="Values are Unicode text, numbers, booleans, lists and maps, at most 250 levels deep.",
+        ) from error
 
 
 def _stored(sequenced: DCBSequencedEvent) -> StoredEvent:

@@ -1,0 +1,263 @@
+"""The command handler: exactly once, on what is there now, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+from eventsourcing.dcb.popo import InMemoryDCBRecorder
+
+from stackledger.domain.decider import Decider
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, Refused
+from stackledger.domain.event import Boundary, Context, Event, Recorded, item
+from stackledger.domain.events.stacks import StackShared, StackUnshared, stack_tag
+from stackledger.eventlog.codec import decode
+from stackledger.eventlog.handler import MAX_TRIES, CommandHandler, Known
+from stackledger.eventlog.stored import StoredEvent
+from tests.support.interrupted_recorder import Fate, InterruptedRecorder, after, answer_lost, never_done
+
+CONTEXT = Context("command", 5, "me", "here", reason="because", ticket="T-1")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Share the stacks, of which the first is the boundary; it may have been shared less than `at_most` times."""
+
+    stacks: tuple[str, ...] = ("s",)
+    at_most: int = 100
+
+
+def boundary(command: Share) -> Boundary:
+    return tuple(item(stack_tag(stack), StackShared, StackUnshared) for stack in command.stacks[:1])
+
+
+def decide(command: Share, shares: int) -> Sequence[Event]:
+    if shares >= command.at_most:
+        raise Refused(f"It was shared {shares} times.")
+    return [StackShared(stack_id=stack) for stack in command.stacks]
+
+
+def evolve(shares: int, _event: Event) -> int:
+    return shares + 1
+
+
+def decide_nothing(_command: Share, _shares: int) -> Sequence[Event]:
+    return []
+
+
+SHARE: Decider[Share, int] = Decider(initial=0, boundary=boundary, decide=decide, evolve=evolve)
+NOTHING: Decider[Share, int] = Decider(initial=0, boundary=boundary, decide=decide_nothing, evolve=evolve)
+
+
+class Log:
+    """A log in memory, a handler over it, and somebody else who changes it."""
+
+    def __init__(self, *fates: Fate) -> None:
+        self.memory = InMemoryDCBRecorder()
+        self.recorder = InterruptedRecorder(self.memory, *fates)
+        self.pauses: list[float] = []
+        self.handler = CommandHandler(
+            self.recorder, (f"id-{number}" for number in count()).__next__, sleep=self.pauses.append
+        )
+        self.others = CommandHandler(self.memory, (f"other-{number}" for number in count()).__next__)
+
+    def share(self, *stacks: str) -> None:
+        self.others.handle(SHARE, Share(stacks or ("s",)), CONTEXT)
+
+    @property
+    def events(self) -> list[Recorded]:
+        return [
+            decode(StoredEvent(one.position, one.event.type, tuple(one.event.tags), one.event.data))
+            for one in self.memory.read()
+        ]
+
+    @property
+    def ids(self) -> list[str]:
+        return [recorded.envelope.id for recorded in self.events]
+
+
+def test_what_is_decided_is_appended_with_who_where_when_and_why() -> None:
+    log = Log()
+    handled = log.handler.handle(SHARE, Share(("a", "b")), CONTEXT)
+    assert list(handled.events) == log.events
+    assert handled.known == Known(2, 2)
+    first, second = log.events
+    assert (first.position, second.position) == (1, 2)
+    assert (first.event, second.event) == (StackShared(stack_id="a"), StackShared(stack_id="b"))
+    assert first.tags == ("actor:me", "host:here", "stack:a")
+    envelope = first.envelope
+    assert (envelope.id, envelope.time, envelope.actor, envelope.host) == ("id-0", 5, "me", "here")
+    assert (envelope.reason, envelope.ticket) == ("because", "T-1")
+    assert (envelope.correlation, envelope.causation) == ("command", "command")
+
+
+def test_correlation_and_causation_of_the_context_are_kept() -> None:
+    log = Log()
+    context = Context("command", 5, "me", "here", correlation="run", causation="event")
+    envelope = log.handler.handle(SHARE, Share(), context).events[0].envelope
+    assert (envelope.correlation, envelope.causation) == ("run", "event")
+
+
+def test_only_the_boundary_is_folded() -> None:
+    log = Log()
+    log.share("other")
+    log.share("s")
+    assert log.handler.handle(SHARE, Share(), CONTEXT).known == Known(2, 3)
+
+
+def test_a_refusal_appends_nothing() -> None:
+    log = Log()
+    with pytest.raises(Refused):
+        log.handler.handle(SHARE, Share(at_most=0), CONTEXT)
+    assert log.events == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("stack", "says"), [("\ud800", "surrogates not allowed"), (5, "given for stack_id.* string")])
+def test_what_no_event_can_hold_is_refused(stack: str, says: str, dry_run: bool) -> None:  # noqa: FBT001
+    log = Log()
+    with pytest.raises(InvalidValue, match=says):
+        log.handler.handle(SHARE, Share(("s", stack)), CONTEXT, dry_run=dry_run)
+    assert log.events == []
+
+
+def test_where_there_is_nothing_to_change_nothing_is_appended() -> None:
+    log = Log()
+    log.share()
+    handled = log.handler.handle(NOTHING, Share(), CONTEXT)
+    assert (handled.events, handled.known) == ((), Known(1, 1))
+    assert len(log.events) == 1
+
+
+def test_a_dry_run_appends_nothing_and_shows_what_would_be() -> None:
+    log = Log()
+    log.share()
+    handled = log.handler.handle(SHARE, Share(("s", "t")), CONTEXT, dry_run=True)
+    assert [(one.position, one.event) for one in handled.events] == [
+        (0, StackShared(stack_id="s")),
+        (0, StackShared(stack_id="t")),
+    ]
+    assert handled.known == Known(1, 1)
+    assert len(log.events) == 1
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_decision_without_a_boundary_is_a_mistake_of_the_program(dry_run: bool) -> None:  # noqa: FBT001
+    log = Log()
+    with pytest.raises(ValueError, match="unconditional"):
+        log.handler.handle(SHARE, Share(()), CONTEXT, dry_run=dry_run)
+    assert log.recorder.reads == []
+
+
+def test_a_conflict_is_decided_anew_on_what_is_there_now() -> None:
+    log = Log()
+    log.recorder.fates = [after(log.share), after(log.share)]
+    handled = log.handler.handle(SHARE, Share(), CONTEXT)
+    assert handled.known == Known(3, 3)
+    assert log.ids == ["other-0", "other-1", "id-0"]
+    assert log.recorder.reads == [0, 0, 1]  # each try reads only what came since
+
+
+def test_a_conflict_may_turn_a_decision_into_a_refusal() -> None:
+    log = Log()
+    log.recorder.fates = [after(log.share)]
+    with pytest.raises(Refused, match="1 times"):
+        log.handler.handle(SHARE, Share(at_most=1), CONTEXT)
+    assert log.ids == ["other-0"]
+
+
+def test_changes_outside_the_boundary_are_no_conflict() -> None:
+    log = Log()
+    log.recorder.fates = [after(lambda: log.share("elsewhere"))]
+    assert log.handler.handle(SHARE, Share(), CONTEXT).known == Known(1, 2)
+    assert len(log.recorder.reads) == 1
+
+
+def test_endless_conflicts_end_with_a_clear_error() -> None:
+    log = Log()
+    log.recorder.fates = [after(log.share)] * 100
+    with pytest.raises(LogBusy, match=f"gave up after {MAX_TRIES} tries, and nothing was changed.*Try again"):
+        log.handler.handle(SHARE, Share(), CONTEXT)
+    assert "id-0" not in log.ids
+    assert len(log.recorder.reads) == MAX_TRIES
+    assert len(log.pauses) == MAX_TRIES - 1
+    assert 0 < sum(log.pauses) < 10
+
+
+def test_a_known_state_is_only_brought_up_to_date() -> None:
+    log = Log()
+    first = log.handler.handle(SHARE, Share(), CONTEXT)
+    log.share()
+    second = log.handler.handle(SHARE, Share(), CONTEXT, known=first.known)
+    assert second.known == Known(3, 3)
+    assert log.recorder.reads == [0, 1]
+
+
+def test_whoever_had_not_seen_the_last_change_is_told_and_nothing_is_changed() -> None:
+    log = Log()
+    log.share()
+    log.share()
+    handler = CommandHandler(
+        log.recorder, lambda: "id", describe=lambda recorded: f"{recorded.envelope.actor} was here"
+    )
+    with pytest.raises(ChangedMeanwhile, match=r"me was here \(position 2\)") as caught:
+        handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 1})
+    assert "position 1" not in str(caught.value)
+    assert len(log.events) == 2
+
+
+def test_whoever_had_seen_the_last_change_may_go_on() -> None:
+    log = Log()
+    log.share()
+    assert log.handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 1, "stack:t": 0}).known == Known(2, 2)
+
+
+def test_a_change_that_comes_between_is_told_too() -> None:
+    log = Log()
+    log.recorder.fates = [after(log.share)]
+    with pytest.raises(ChangedMeanwhile, match=r"stack\.shared/1 \(position 1\)"):
+        log.handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 0})
+    assert log.ids == ["other-0"]
+
+
+def test_an_append_whose_answer_was_lost_is_found_and_not_doubled() -> None:
+    log = Log(answer_lost)
+    log.share()
+    log.share("elsewhere")
+    handled = log.handler.handle(SHARE, Share(("s", "t")), CONTEXT)
+    assert log.ids == ["other-0", "other-1", "id-0", "id-1"]
+    assert list(handled.events) == log.events[2:]
+    assert handled.known == Known(3, 4)
+
+
+def test_an_append_that_never_happened_is_made_again_under_the_same_ids() -> None:
+    log = Log(never_done, never_done)
+    handled = log.handler.handle(SHARE, Share(("s", "t")), CONTEXT)
+    assert log.ids == ["id-0", "id-1"]
+    assert list(handled.events) == log.events
+
+
+def test_an_append_that_never_gets_an_answer_says_that_nobody_knows() -> None:
+    log = Log(*[never_done] * 100)
+    with pytest.raises(AppendUnknown, match="connection ended"):
+        log.handler.handle(SHARE, Share(), CONTEXT)
+    assert log.events == []
+
+
+def test_a_lost_answer_is_found_although_others_wrote_since() -> None:
+    log = Log()
+
+    def both(append: object) -> int:
+        assert callable(append)
+        append()
+        log.share()
+        log.share("elsewhere")
+        raise AppendUnknown("The connection ended.")
+
+    log.recorder.fates = [both]
+    handled = log.handler.handle(SHARE, Share(at_most=1), CONTEXT)
+    assert log.ids == ["id-0", "other-0", "other-1"]
+    assert handled.events[0].position == 1
+    assert handled.known == Known(1, 1)
