@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 LOAD_MODEL = """
@@ -71,7 +71,7 @@ def main() -> None:
     demo.run("python run.py --training-pipeline", within="project")
     demo.say("Another artifact store, and a stack that uses it")
     demo.run("stackledger artifact-store register my_artifact_store --flavor=local", within="project")
-    before = datetime.now(tz=timezone.utc).isoformat()
+    before = datetime.now(tz=UTC).isoformat()
     demo.run("stackledger stack register a_new_local_stack -o default -a my_artifact_store", within="project")
     demo.run("stackledger stack describe a_new_local_stack", within="project")
     demo.run("stackledger stack set a_new_local_stack", within="project")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,14 +139,14 @@ def test_a_home_that_cannot_be_made_is_explained(home: str) -> None:
 
 
 def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
-    command = f"{sys.executable} -m stackledger log list --output json | true"
+    command = f"{shlex.quote(sys.executable)} -m stackledger log list --output json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
 def test_a_full_disk_is_said() -> None:
-    command = f"{sys.executable} -m stackledger --help > /dev/full"
+    command = f"{shlex.quote(sys.executable)} -m stackledger --help > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "Error: The output cannot be written: No space left on device.\n")
 

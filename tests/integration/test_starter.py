@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import stackledger.pipelines
 from tests.support.local_runs import LocalHome
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "pipelines" / "templates" / "starter"
+TEMPLATE = Path(stackledger.pipelines.__file__).parent / "templates" / "starter"
 
 # The project's own `run.py`, on a home of the test's.
 DRIVER = """

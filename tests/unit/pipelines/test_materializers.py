@@ -423,7 +423,6 @@ def test_a_class_is_imported_only_where_code_is_allowed(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("missing", "program", "words"),
     [
-        ("cloudpickle", "dump_value(range(3))", "stackledger[sklearn]"),
         ("pyarrow", "import pandas; dump_value(pandas.DataFrame({'a': [1]}))", "stackledger[pandas]"),
         ("numpy", "load_value('npy/1', 'numpy.ndarray', b'', allow_code=False)", "stackledger[numpy]"),
         ("pandas", "load_value('parquet/1', 'pandas.DataFrame', b'', allow_code=False)", "stackledger[pandas]"),
