@@ -29,7 +29,7 @@ from eventsourcing.dcb.api import (
 from eventsourcing.dcb.persistence import DCBListenNotifySubscription
 from eventsourcing.persistence import IntegrityError, ProgrammingError
 
-from stackledger.domain.errors import AppendUnknown, LogError
+from stackledger.domain.errors import AppendUnknown, LogBusy, LogError
 from stackledger.eventlog.forking import abandon, forget_in_child
 from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.schema import (
@@ -127,13 +127,16 @@ class SQLiteRecorder(DCBRecorder):
         return SQLiteSubscription(self, query, after)
 
     def close(self) -> None:
-        """Move what is in the write-ahead log into the file, and let go of both."""
+        """Move what is in the write-ahead log into the file, and let go of both.
+
+        What cannot be moved now is as safe where it is, and left to the next writer: closing does not fail.
+        """
         with self._mutex:
             self._closed = True
             connection, self._connection = self._connection, None
             if connection is None:
                 return
-            with translated(self.path), contextlib.closing(connection), self._file_lock:
+            with contextlib.closing(connection), contextlib.suppress(sqlite3.Error, LogBusy), self._file_lock:
                 _checkpoint(connection, "TRUNCATE")
                 connection.close()
         self._file_lock.close()

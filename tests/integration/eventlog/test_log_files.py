@@ -7,6 +7,8 @@ import resource
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,7 @@ from eventsourcing.dcb.api import DCBEvent
 
 from stackledger.domain.errors import AppendUnknown, LogBusy, LogDamaged, LogError, LogTooNew
 from stackledger.eventlog import schema
+from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.sqlite import WAL_BYTES, SQLiteRecorder
 from tests.support.processes import ended, forked
@@ -387,6 +390,24 @@ def test_a_reader_that_stands_still_stops_no_writer(path: Path) -> None:
         for _ in range(3 * WAL_BYTES // 500_000):
             recorder.append([event])
         assert path.with_name("log.db-wal").stat().st_size < 2 * WAL_BYTES
+
+
+def test_closing_waits_for_nobody_for_ever_and_does_not_fail(path: Path) -> None:
+    recorder = SQLiteRecorder(path, timeout=0.01)
+    recorder.append([EVENT])
+    with closing(FileLock(path.with_suffix(".lock"))) as lock, lock:
+        recorder.close()
+        recorder.close()
+    assert read(path) == 1
+
+
+def test_reading_imports_nothing_that_deciding_needs() -> None:
+    program = (
+        "import sys; import stackledger.eventlog.reader;"
+        " print(*sorted({'pydantic', 'eventsourcing', 'cryptography', 'typer', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_every_exception_of_sqlite_has_a_meaning(tmp_path: Path) -> None:
