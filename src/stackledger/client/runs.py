@@ -1,4 +1,7 @@
-"""The client's part about runs and artifacts."""
+"""The client's part about runs and artifacts.
+
+Their queries are imported where they are used: commands about the registry do without them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Artifact, Page, Pipeline, Run, Step, iso
 from stackledger.domain.errors import NotFound, near_names
-from stackledger.projections import registry_queries, run_queries
+from stackledger.projections import registry_queries
 from stackledger.workers.run_files import dead_runs, log_file
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from stackledger.flavors.resolving import Redactor
     from stackledger.pipelines.plan import PipelinePlan
     from stackledger.pipelines.responses import ArtifactResponse, RunResponse
-    from stackledger.projections import listing
+    from stackledger.projections import listing, run_queries
     from stackledger.projections.engine import View
     from stackledger.projections.run_queries import ArtifactRow, RunRow, StepRow
 
@@ -37,6 +40,7 @@ class RunClient(ComponentClient):
         as_of: str | int | None = None,
     ) -> Page[Run]:
         """Return a page of the runs, newest first unless `sort_by` says otherwise; without their steps and code."""
+        from stackledger.projections import run_queries
 
         def query(view: View) -> tuple[listing.Page[RunRow], bool]:
             found = run_queries.runs(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
@@ -48,6 +52,7 @@ class RunClient(ComponentClient):
 
     def get_run(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> Run:
         """Return a run, its steps, and all that it ran on, as it was then."""
+        from stackledger.projections import run_queries
 
         def query(view: View) -> tuple[run_queries.RunDetails, bool]:
             return run_queries.run(view, name_id_or_prefix), view.position == view.newest
@@ -89,6 +94,7 @@ class RunClient(ComponentClient):
         as_of: str | int | None = None,
     ) -> Page[Pipeline]:
         """Return a page of the pipelines that ran, by name unless `sort_by` says otherwise."""
+        from stackledger.projections import run_queries
 
         def query(view: View) -> Page[Pipeline]:
             found = run_queries.pipelines(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
@@ -98,6 +104,8 @@ class RunClient(ComponentClient):
 
     def get_pipeline(self, name: str, *, as_of: str | int | None = None) -> Pipeline:
         """Return a pipeline that ran, by name."""
+        from stackledger.projections import run_queries
+
         return self._read(lambda view: _pipeline(run_queries.pipeline(view, name)), as_of)
 
     def list_artifacts(
@@ -110,6 +118,7 @@ class RunClient(ComponentClient):
         as_of: str | int | None = None,
     ) -> Page[Artifact]:
         """Return a page of all versions of artifacts, newest first unless `sort_by` says otherwise."""
+        from stackledger.projections import run_queries
 
         def query(view: View) -> Page[Artifact]:
             wanted = self._filters(filters)
@@ -122,12 +131,15 @@ class RunClient(ComponentClient):
 
     def get_artifact(self, name: str, *, version: int | None = None, as_of: str | int | None = None) -> Artifact:
         """Return an artifact by id, or a version of a name: the newest if none is given."""
+        from stackledger.projections import run_queries
+
         return self._read(lambda view: _artifact(run_queries.artifact(view, name, version)), as_of)
 
     def get_artifact_version(self, name: str, version: int | None = None) -> ArtifactResponse:
         """Return a version of an artifact that can be loaded: `.load()` checks the bytes against the log's digest."""
         from stackledger.domain.events.runs import Produced
         from stackledger.pipelines.responses import ArtifactResponse
+        from stackledger.projections import run_queries
         from stackledger.workers.execute import load
 
         def query(view: View) -> tuple[ArtifactRow, dict[str, Any]]:
@@ -239,6 +251,8 @@ class RunClient(ComponentClient):
         return set(free).intersection(self._unfinished()) if free else set()
 
     def _unfinished(self) -> list[str]:
+        from stackledger.projections import run_queries
+
         return [row.id for row in self._read(run_queries.unfinished_runs)]
 
 
