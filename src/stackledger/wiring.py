@@ -140,8 +140,15 @@ class Ledger:
         """The id of the log, which is created here if this home is fresh."""
         first = self._first_event()
         if first is None:
-            self._create_log()
-            first = self._first_event()
+            from stackledger.eventlog.lock import FileLock
+
+            self._make_home()
+            # One at a time, so that nobody keeps names for a log that somebody else was first to begin.
+            with FileLock(self.home / "subjects.lock"):
+                first = self._first_event()
+                if first is None:
+                    self._create_log()
+                    first = self._first_event()
         if first is None:
             raise StackledgerError(f"The log in {self.home} is still empty after it was created.")
         return str(unpacked(first.position, first.data)["body"]["log_id"])
