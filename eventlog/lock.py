@@ -80,6 +80,10 @@ class FileLock:
                 time.sleep(min(left, random.uniform(0, pause)))  # noqa: S311 - spreads waiters, hides nothing
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
+            except OSError as error:
+                raise LogError(
+                    f"The file {self.path} cannot be locked here: {error.strerror}.", hint="Keep it on a local disk."
+                ) from error
             if self._in_place(fd):
                 return
             # Somebody moved or deleted the file: others lock the one that has the name now.

@@ -63,7 +63,6 @@ _PRAGMAS = {
     "wal_autocheckpoint": 0,
     "trusted_schema": 0,
 }
-_MAX_POSITION = 2**63 - 1
 
 
 class SQLiteRecorder(DCBRecorder):
@@ -74,7 +73,7 @@ class SQLiteRecorder(DCBRecorder):
     """
 
     def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
-        if path.is_symlink() and not path.exists():
+        if os.path.islink(path) and not os.path.exists(path):
             raise LogError(f"The log {path} is a link to a file that is not there.")
         # SQLite keeps its other files beside the one that a link leads to; the lock belongs there too.
         path = Path(os.path.realpath(path))
@@ -158,7 +157,7 @@ class SQLiteRecorder(DCBRecorder):
         return self._connection
 
     def _refuse_if_moved(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if self._file is not None and os.path.samestat(os.stat(self.path), self._file):
                 return
         raise LogError(
@@ -170,8 +169,8 @@ class SQLiteRecorder(DCBRecorder):
         self, connection: sqlite3.Connection, events: Sequence[DCBEvent], condition: DCBAppendCondition | None
     ) -> int:
         self._refuse_if_moved()
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             last = head(connection)
             if condition is not None and _matches(connection, condition, last):
                 raise IntegrityError(condition)

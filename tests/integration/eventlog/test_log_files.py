@@ -310,6 +310,17 @@ def test_writing_where_one_may_not_is_refused_with_a_reason(shared: Path) -> Non
     assert as_nobody(write) == 0
 
 
+def test_a_directory_that_may_not_be_entered_is_told(shared: Path) -> None:
+    shared.parent.chmod(0o700)
+
+    def look() -> None:
+        for opening in (SQLiteRecorder, read):
+            with pytest.raises(LogError, match="Permission denied"):
+                opening(shared)
+
+    assert as_nobody(look) == 0
+
+
 def test_a_log_that_may_not_be_read_says_so(shared: Path) -> None:
     shared.chmod(0)
 
@@ -390,6 +401,22 @@ def test_a_reader_that_stands_still_stops_no_writer(path: Path) -> None:
         for _ in range(3 * WAL_BYTES // 500_000):
             recorder.append([event])
         assert path.with_name("log.db-wal").stat().st_size < 2 * WAL_BYTES
+
+
+def test_the_lock_file_covers_opening_and_appending_and_not_reading(path: Path) -> None:
+    make(path)
+    with (
+        closing(SQLiteRecorder(path, timeout=0.01)) as recorder,
+        closing(FileLock(path.with_suffix(".lock"))) as lock,
+    ):
+        with lock:
+            with pytest.raises(LogBusy, match=r"log\.lock"):
+                recorder.append([EVENT])
+            with pytest.raises(LogBusy, match=r"log\.lock"):
+                SQLiteRecorder(path, timeout=0.01)
+            assert recorder.read().head == 3
+            assert read(path) == 3
+        assert recorder.append([EVENT]) == 4
 
 
 def test_closing_waits_for_nobody_for_ever_and_does_not_fail(path: Path) -> None:
