@@ -12,8 +12,3 @@ def new_id() -> str:
     random = os.urandom(10).hex()
     variant = "89ab"[int(random[0], 16) % 4]
     return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[1:4]}-{variant}{random[4:7]}-{random[7:19]}"
-
-
-def milliseconds_of(uuid: str) -> int:
-    """Return when a UUIDv7 was made, in milliseconds since 1970."""
-    return int(uuid.replace("-", "")[:12], 16)

@@ -36,6 +36,13 @@ CREATE TABLE IF NOT EXISTS value (
     sealed BLOB NOT NULL,
     PRIMARY KEY (secret_id, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS staged (
+    change TEXT NOT NULL,
+    secret_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    sealed BLOB,
+    PRIMARY KEY (change, key)
+) WITHOUT ROWID;
 """
 
 
@@ -47,16 +54,39 @@ class Vault:
         self._path = home / "secrets.db"
         self._find_keyring = find_keyring
 
-    def write(self, secret_id: str, values: Mapping[str, str]) -> None:
-        """Keep the values of these keys; other keys of the secret stay as they are."""
-        with self._changing() as connection:
-            self._insert(connection, secret_id, values)
+    def stage(self, change: str, secret_id: str, values: Mapping[str, str | None]) -> None:
+        """Keep in readiness what a change is to do to a secret: give keys these values, or forget them where None.
 
-    def replace(self, secret_id: str, values: Mapping[str, str]) -> None:
-        """Keep the values of these keys, and no others for this secret."""
+        Nobody reads the values before `settle` puts them into their place. `change` is an id of its own.
+        """
         with self._changing() as connection:
-            connection.execute("DELETE FROM value WHERE secret_id = ?", (secret_id,))
-            self._insert(connection, secret_id, values)
+            seal = self._seal(connection) if any(value is not None for value in values.values()) else None
+            connection.executemany(
+                "INSERT INTO staged (change, secret_id, key, sealed) VALUES (?, ?, ?, ?)",
+                [
+                    (change, secret_id, key, seal.sealed(secret_id, key, value) if seal and value is not None else None)
+                    for key, value in values.items()
+                ],
+            )
+
+    def unsettled(self) -> list[tuple[str, str]]:
+        """Return each change that is staged, and the id of the secret that it is about."""
+        with self._reading() as connection:
+            return list(connection.execute("SELECT DISTINCT change, secret_id FROM staged") if connection else ())
+
+    def settle(self, change: str, *, happened: bool) -> None:
+        """Do what was staged for the change if it happened, forget it if not; nothing to do where nothing is staged."""
+        with self._changing() as connection:
+            if happened:
+                connection.execute(
+                    "DELETE FROM value WHERE (secret_id, key) IN (SELECT secret_id, key FROM staged WHERE change = ?)",
+                    (change,),
+                )
+                connection.execute(
+                    "INSERT INTO value SELECT secret_id, key, sealed FROM staged WHERE change = ? AND sealed NOT NULL",
+                    (change,),
+                )
+            connection.execute("DELETE FROM staged WHERE change = ?", (change,))
 
     def read(self, secret_id: str) -> dict[str, str]:
         """Return the values of the secret by key, or raise SecretError if they are not here."""
@@ -73,25 +103,11 @@ class Vault:
             seal = self._seal(connection)
             return {key: seal.opened(secret_id, key, sealed) for key, sealed in found}
 
-    def delete(self, secret_id: str) -> None:
-        """Forget the values of the secret; nothing to do where there are none."""
-        if self._path.exists():
-            with self._changing() as connection:
-                connection.execute("DELETE FROM value WHERE secret_id = ?", (secret_id,))
-
     def ids(self) -> list[str]:
         """Return the ids of all secrets that have values here."""
         with self._reading() as connection:
             rows = connection and connection.execute("SELECT DISTINCT secret_id FROM value ORDER BY secret_id")
             return [secret_id for (secret_id,) in rows or ()]
-
-    def _insert(self, connection: sqlite3.Connection, secret_id: str, values: Mapping[str, str]) -> None:
-        seal = self._seal(connection)
-        connection.executemany(
-            "INSERT INTO value (secret_id, key, sealed) VALUES (?, ?, ?)"
-            " ON CONFLICT (secret_id, key) DO UPDATE SET sealed = excluded.sealed",
-            [(secret_id, key, seal.sealed(secret_id, key, value)) for key, value in values.items()],
-        )
 
     def _seal(self, connection: sqlite3.Connection) -> _Seal:
         """Return what seals and opens values; the key to it is made within the first transaction that needs it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stackledger.eventlog.handler import CommandHandler
     from stackledger.eventlog.sqlite import SQLiteRecorder
     from stackledger.eventlog.subjects import Subject, SubjectDirectory
-    from stackledger.flavors.vault import Vault
+    from stackledger.secret_values import SecretValues
 
 DEFAULT_USER = "default"
 REPOSITORY_FOLDER = ".stackledger"
@@ -78,7 +78,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 class Ledger:
-    """Log, views, directory and vault of one home, each opened at its first use."""
+    """Log, views, directory and secrets of one home, each opened at its first use."""
 
     def __init__(self, home: Path, notify: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> None:
         self.home = home
@@ -159,12 +159,12 @@ class Ledger:
         return self._directory_of(self.log_id)
 
     @cached_property
-    def vault(self) -> Vault:
+    def secret_values(self) -> SecretValues:
         """The values of secrets."""
-        from stackledger.flavors.vault import Vault  # only for secrets
+        from stackledger.secret_values import SecretValues  # only for secrets
 
         self._make_home()
-        return Vault(self.home)
+        return SecretValues(self.home, self.reader)
 
     @cached_property
     def user_id(self) -> str | None:

@@ -84,16 +84,9 @@ class HealthClient(StackClient, SecretClient, RunClient):
         return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
 
     def _sweep(self) -> None:
-        """Remove what killed writers left in artifact stores of this machine, and values of secrets that are gone."""
-        from stackledger.eventlog.ids import milliseconds_of
-
+        """Remove what killed writers left in the artifact stores of this machine and among the values of secrets."""
         day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
-        kept = {secret.id for secret in self.list_secrets(size=1000).items}
-        if len(kept) < 1000:  # noqa: PLR2004 - the largest page: beyond it leavings stay
-            for secret_id in set(self._ledger.vault.ids()) - kept:
-                # A younger one may be about to come into the log: its values are written first.
-                if milliseconds_of(secret_id) / 1000 < day_ago:
-                    self._ledger.vault.delete(secret_id)
+        self._ledger.secret_values.settle()
         for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
             pinned = {
                 "components": [
@@ -142,8 +135,8 @@ class HealthClient(StackClient, SecretClient, RunClient):
 
     def _about_secrets(self) -> list[Finding]:
         try:
-            for secret_id in self._ledger.vault.ids():
-                self._ledger.vault.read(secret_id)
+            for secret_id in self._ledger.secret_values.ids():
+                self._ledger.secret_values.read(secret_id)
         except StackledgerError as error:
             return [Finding("error", "secrets", str(error))]
         return [Finding("ok", "secrets", "every value can be read")]

@@ -240,7 +240,7 @@ class RunClient(ComponentClient):
     def _secret_lookup(self) -> Callable[[str], Mapping[str, str]]:
         def lookup(name: str) -> Mapping[str, str]:
             row = self._read(lambda view: registry_queries.secret(view, name, prefix=False))
-            return self._ledger.vault.read(row.id)
+            return self._ledger.secret_values.read(row.id)
 
         return lookup
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stackledger.client.results import Page, Secret
@@ -10,6 +11,7 @@ from stackledger.client.session import Session
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.domain.secrets import CreateSecret, DeleteSecret, UpdateSecret
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import SecretRow
 
@@ -40,22 +42,15 @@ class SecretClient(Session):
     def get_secret(self, name: str, *, reveal: bool = False) -> Secret:
         """Return a secret by id, name or what begins one; its values with `reveal`."""
         row = self._read(lambda view: registry_queries.secret(view, name))
-        return _secret(row, self._names(), self._ledger.vault.read(row.id) if reveal else {})
+        return _secret(row, self._names(), self._ledger.secret_values.read(row.id) if reveal else {})
 
     def create_secret(self, name: str, values: Mapping[str, str]) -> Secret:
-        """Keep a secret. The values are written first: a name in the log without values would promise too much."""
+        """Keep a secret: its name and keys in the log, its values on this machine."""
         from stackledger.domain import secrets
         from stackledger.eventlog.ids import new_id
 
         command = secrets.CreateSecret(secret_id=new_id(), name=name, keys=tuple(values))
-        if not self._dry_run:
-            self._ledger.vault.write(command.secret_id, values)
-        try:
-            self._change(secrets.DECIDER, command)
-        except Exception:
-            if not self._dry_run:
-                self._ledger.vault.delete(command.secret_id)
-            raise
+        self._change_values(command, values)
         return self.get_secret(command.secret_id)
 
     def update_secret(self, name: str, values: Mapping[str, str], remove: Sequence[str] = ()) -> Secret:
@@ -65,20 +60,8 @@ class SecretClient(Session):
 
         row, users, position = self._seen_secret(name)
         command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove), names=users)
-        vault = self._ledger.vault
-        # Another machine may have the values: those that are given here are kept here then.
-        before = vault.read(row.id) if not self._dry_run and row.id in vault.ids() else {}
-        # What the log calls changed has to be there when it says so; keys go after it has agreed.
-        if values and not self._dry_run:
-            vault.replace(row.id, {**before, **values})
-        try:
-            self._change(secrets.DECIDER, command, seen={secret_tag(row.id): position})
-        except Exception:
-            if values and not self._dry_run:
-                vault.replace(row.id, before)
-            raise
-        if remove:
-            vault.replace(row.id, {key: text for key, text in {**before, **values}.items() if key not in remove})
+        changed = {**values, **dict.fromkeys(remove)}
+        self._change_values(command, changed, seen={secret_tag(row.id): position})
         return self.get_secret(row.id)
 
     def rename_secret(self, name: str, new_name: str) -> Secret:
@@ -98,8 +81,22 @@ class SecretClient(Session):
 
         row, users, position = self._seen_secret(name)
         command = secrets.DeleteSecret(secret_id=row.id, names=users)
-        self._change(secrets.DECIDER, command, seen={secret_tag(row.id): position})
-        self._ledger.vault.delete(row.id)
+        self._change_values(command, dict.fromkeys(row.keys), seen={secret_tag(row.id): position})
+
+    def _change_values(
+        self,
+        command: CreateSecret | UpdateSecret | DeleteSecret,
+        values: Mapping[str, str | None],
+        *,
+        seen: Mapping[str, int] | None = None,
+    ) -> None:
+        """Have a command decided, and these values kept or forgotten if it is, whatever dies in between."""
+        from stackledger.domain import secrets
+
+        context = self._context()
+        kept = self._ledger.secret_values.changing(context, command.secret_id, values)
+        with nullcontext() if self._dry_run else kept:
+            self._change(secrets.DECIDER, command, seen=seen, context=context)
 
     def _seen_secret(self, name: str) -> tuple[SecretRow, dict[str, str], int]:
         """Return a secret that is to be changed, what to call the components there are, and the position seen."""
