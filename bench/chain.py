@@ -88,6 +88,9 @@ class _Nobody:
     def happened(self, recorded: Recorded) -> None:
         """Watch nothing."""
 
+    def make_room(self) -> None:
+        """Be in nobody's way."""
+
 
 def runner(home: Path, recorder: SQLiteRecorder) -> Run:
     store = LocalArtifactStore(LocalArtifactStoreConfig(), home=home, component_id=new_id())

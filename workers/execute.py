@@ -31,11 +31,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
-    """Executes steps. `redact` takes secrets out of a text before it is kept."""
+    """Executes steps.
+
+    `redact` takes secrets out of a text before it is kept; `make_room` is called before a step writes to the terminal.
+    """
 
     store: ArtifactStore
     new_id: Callable[[], str]
     redact: Callable[[str], str]
+    make_room: Callable[[], None]
 
     def execute(
         self, step: StepPlan, inputs: Mapping[str, Produced], context: StepContext, log_path: Path
@@ -47,7 +51,7 @@ class Executor:
         """
         name, attempt = context.step_run.name, context.step_run.attempt
         log = StepLog(log_path, self.redact)
-        with captured(log), executing(context):
+        with captured(log, self.make_room), executing(context):
             try:
                 value = self._called(step, inputs)
                 outputs = self._kept(step, value)

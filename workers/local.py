@@ -28,6 +28,9 @@ class Progress(Protocol):
     def happened(self, recorded: Recorded) -> None:
         """Take note of an event of the run, right after it came into the log."""
 
+    def make_room(self) -> None:
+        """Take away what would be in the way of a step that is about to write to the terminal."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -134,7 +137,12 @@ class _Drive:
         self._plan = plan
         self._steps: Mapping[str, StepPlan] = {step.planned.name: step for step in plan.steps}
         self._services = services
-        self._executor = Executor(store=services.store, new_id=services.new_id, redact=services.redact)
+        self._executor = Executor(
+            store=services.store,
+            new_id=services.new_id,
+            redact=services.redact,
+            make_room=services.progress.make_room,
+        )
         self._run_id = run_id
         first = services.make_context()
         self._first = replace(first, correlation=first.correlation or first.command_id)

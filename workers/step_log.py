@@ -64,9 +64,10 @@ class Tee:
     threads which steps started, whose step cannot be told, goes to all.
     """
 
-    def __init__(self, shown: TextIO | None, log: StepLog) -> None:
+    def __init__(self, shown: TextIO | None, log: StepLog, make_room: Callable[[], None]) -> None:
         self.shown = shown
         self.log = log
+        self._make_room = make_room
 
     def write(self, text: str) -> int:
         """Write to both."""
@@ -75,6 +76,7 @@ class Tee:
         if _writing.get() in {None, self.log}:
             self.log.write(text)
         if self.shown is not None:
+            self._make_room()
             self.shown.write(text)
         return len(text)
 
@@ -94,11 +96,14 @@ class Tee:
 
 
 @contextmanager
-def captured(log: StepLog) -> Iterator[None]:
-    """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were."""
+def captured(log: StepLog, make_room: Callable[[], None]) -> Iterator[None]:
+    """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were.
+
+    `make_room` is called before anything is written to the streams themselves.
+    """
     with _installing:
         before = sys.stdout, sys.stderr
-        out, err = Tee(before[0], log), Tee(before[1], log)
+        out, err = Tee(before[0], log, make_room), Tee(before[1], log, make_room)
         sys.stdout, sys.stderr = out, err
         _redirect({id(before[0]): out, id(before[1]): err})
     token = _writing.set(log)

@@ -20,11 +20,12 @@ from stackledger.domain.events.runs import (
 from stackledger.domain.names import visible
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.live import Live
 
     from stackledger.domain.event import Recorded
 
 _SECOND = 1_000_000
+_FRAMES = 12.5
 
 
 class Lines:
@@ -51,6 +52,9 @@ class Lines:
             # Whoever watched may have gone away, or the terminal with them: the run goes on.
             with contextlib.suppress(OSError):
                 self._write(visible(line))
+
+    def make_room(self) -> None:
+        """Know that a step is about to write to the same terminal; lines are in nobody's way."""
 
     def _line(self, recorded: Recorded) -> str | None:  # noqa: PLR0911 - one line for each event
         event, time = recorded.event, recorded.envelope.time
@@ -84,15 +88,20 @@ class Lines:
 
 
 class LiveLines(Lines):
-    """The same lines, and below them a spinner with the step that is running."""
+    """The same lines, and below them a spinner with the step that is running, until that step writes something.
+
+    The two cannot share a terminal: a spinner that goes on would have to take over the step's streams, and what is
+    redirected to a file, drawn over with `\\r`, or wider than the terminal would not arrive as it was written.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
 
-        console = Console(stderr=True, highlight=False)
-        super().__init__(lambda line: console.print(line, markup=False))
+        # This very stream: while a step runs, sys.stderr is one that also writes to the step's log.
+        console = Console(file=sys.stderr, highlight=False)
+        super().__init__(lambda line: console.print(line, markup=False, soft_wrap=True))
         self._console = console
-        self._status: Status | None = None
+        self._spinner: Live | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -102,18 +111,36 @@ class LiveLines(Lines):
 
     def happened(self, recorded: Recorded) -> None:
         """Say what happened, and show what is running now."""
-        from rich.text import Text
-
         self._stop()
         super().happened(recorded)
         if isinstance(recorded.event, StepStarted):
-            self._status = self._console.status(Text(f"{visible(recorded.event.step)} is running"))
-            self._status.start()
+            self._spin(f"{visible(recorded.event.step)} is running")
+
+    def make_room(self) -> None:
+        """Take the spinner away for the rest of the step."""
+        self._stop()
+
+    def _spin(self, text: str) -> None:
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        self._spinner = Live(
+            Spinner("dots", Text(text), style="green"),
+            console=self._console,
+            refresh_per_second=_FRAMES,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._spinner.start()
 
     def _stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        spinner = self._spinner
+        # Whichever of the step's threads comes first takes it away; the others wait for that within `stop`.
+        if spinner is not None:
+            spinner.stop()
+            self._spinner = None
 
 
 def watcher() -> Lines:

@@ -1,0 +1,118 @@
+"""What a person sees of a run on a terminal, and what arrives in files and pipes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import process
+
+pytestmark = pytest.mark.usefixtures("home")
+
+RUN = """
+import logging, subprocess, sys, warnings
+from stackledger import pipeline, step
+
+logging.basicConfig(level=logging.INFO)
+
+@step
+def quiet() -> int:
+    return 1
+
+@step
+def loud(number: int) -> int:
+    print("a wide row " + "x" * 100)
+    logging.getLogger("project").info("logged")
+    for done in range(3):
+        sys.stderr.write(f"\\r{done} of 2")
+    sys.stderr.write("\\n")
+    warnings.warn("beware")
+    subprocess.run(["echo", "from a child"])
+    return number
+
+@pipeline
+def talking():
+    loud(quiet())
+
+print("result", talking(), file=sys.stdout)
+"""
+
+
+def on_a_terminal(*, stdout: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run the project with a terminal for its errors, and for its output unless a file is given; return its text."""
+    Path("run.py").write_text(RUN, encoding="utf-8")
+    mine, theirs = pty.openpty()
+    with open(stdout or os.devnull, "wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, "run.py"],
+            stdin=subprocess.DEVNULL,
+            stdout=file if stdout else theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", **(env or {})},
+        )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(mine, 65536)
+        except OSError:  # Linux says so when the last writer has gone
+            chunk = b""
+        if not chunk:
+            break
+        text += chunk
+    os.close(mine)
+    assert child.wait(60) == 0, text.decode()
+    return text.decode()
+
+
+def shown(text: str) -> str:
+    """Return what is left on the screen of what was written, as far as lines were not drawn over."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_a_spinner_and_what_a_step_prints_as_it_was_printed() -> None:
+    text = on_a_terminal(env={"COLUMNS": "40"})
+    assert "quiet is running" in text
+    assert "a wide row " + "x" * 100 + "\n" in shown(text)
+    assert "\r0 of 2\r1 of 2\r2 of 2\r\n" in text
+    assert "\nINFO:project:logged\n" in shown(text)
+    assert "\nfrom a child\n" in shown(text)
+    assert "\nThe run has finished in " in shown(text)
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_what_steps_print_goes_where_standard_output_goes_although_a_spinner_is_on_the_terminal() -> None:
+    text = on_a_terminal(stdout=Path("out.txt"))
+    out = Path("out.txt").read_text(encoding="utf-8")
+    assert "a wide row" in out
+    assert "a wide row" not in text
+    assert out.splitlines()[-1].startswith("result ")
+    assert "Step loud has started." in text
+
+
+def test_the_log_of_a_step_has_what_it_printed_and_logged_on_a_terminal() -> None:
+    on_a_terminal()
+    (row,) = process("run", "list", "--output=json", check=True).json["items"]
+    log = process("run", "logs", row["name"], check=True).out
+    assert "a wide row" in log
+    assert "INFO:project:logged" in log
+    assert "UserWarning: beware" in log
+
+
+def test_colour_is_left_out_where_it_is_not_wanted() -> None:
+    assert "\x1b[32m" in on_a_terminal()
+    assert "\x1b[32m" not in on_a_terminal(env={"NO_COLOR": "1"})
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    Path("run.py").write_text(RUN, encoding="utf-8")
+    done = subprocess.run([sys.executable, "run.py"], capture_output=True, text=True, timeout=60, check=True)
+    assert "\x1b" not in done.stderr
+    assert re.search(r"^Step quiet has started\.\nStep quiet has finished in \d+\.\d{3}s\.$", done.stderr, re.MULTILINE)
