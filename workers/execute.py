@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
+import sys
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -70,7 +73,14 @@ class Executor:
             else:
                 arguments[argument] = restored_parameter(step.planned.parameters[argument], annotation)
         bound = inspect.BoundArguments(step.signature.call, OrderedDict(arguments))
-        return step.function(*bound.args, **bound.kwargs)
+        driver = os.getpid()
+        try:
+            value = step.function(*bound.args, **bound.kwargs)
+        except BaseException as error:
+            _end_child_of(driver, error)
+            raise
+        _end_child_of(driver, None)
+        return value
 
     def _kept(self, step: StepPlan, value: object) -> tuple[Produced, ...]:
         values = _outputs(step, value)
@@ -102,6 +112,21 @@ class Executor:
             text = ""
         # What the log keeps is Unicode, and cut after redaction, so that no half of a secret is left at the end.
         return self.redact(text).encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+
+
+def _end_child_of(driver: int, error: BaseException | None) -> None:
+    """End this process if the step forked it and let it come back here: its parent alone goes on with the run."""
+    if os.getpid() == driver:
+        return
+    status = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status & 0xFF)
 
 
 def load(store: ArtifactStore, produced: Produced) -> object:
