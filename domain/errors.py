@@ -47,6 +47,16 @@ def near_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, 
     return tuple(by_fold[match] for match in close)
 
 
+def raised(kind: str, message: str) -> str:
+    """Return an exception in words: `ValueError: no such thing`, or its kind alone where it says nothing."""
+    return f"{kind}: {message}" if message else kind
+
+
+def sentence(text: str) -> str:
+    """Return the text with a full stop, if nothing ends it yet, so that another sentence can follow."""
+    return text if text.endswith((".", "!", "?", "\n")) else f"{text}."
+
+
 class StackledgerError(Exception):
     """Something that a user can cause or mend.
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from stackledger.domain.errors import RunFailed
+from stackledger.domain.errors import RunFailed, raised, sentence
 from stackledger.domain.event import Context, Recorded
 from stackledger.domain.events.runs import OutputOfStep, PinnedStack, Produced
+from stackledger.domain.names import visible
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.run_state import Attempt, Run, RunStatus, StepStatus, evolve, next_due, produced, running
 from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, StartRun
@@ -66,7 +67,7 @@ class FinishedRun:
         raise RunFailed(
             f"The run {self.run.name!r} failed at {', '.join(repr(name) for name in self.failures)}"
             + (f", and {skipped} more could not run" if skipped else "")
-            + f": {first.outcome.error}: {first.outcome.message}",
+            + f": {sentence(visible(raised(first.outcome.error, first.outcome.message)))}",
             hint=f"See what they printed with `stackledger run logs '{self.run.name}'`.",
         ) from first.error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from stackledger.domain.errors import raised, sentence
 from stackledger.domain.events.runs import (
     RunFailed,
     RunStarted,
@@ -70,10 +71,8 @@ class Lines:
                 return f"Step {event.step} has finished in {self._took(event.step, time)}."
             case StepFailed():
                 again = "" if event.retry_at is None else " It will be tried again."
-                return (
-                    f"Step {event.step} has failed after {self._took(event.step, time)}:"
-                    f" {event.error}: {event.message}{again}"
-                )
+                said = sentence(raised(event.error, event.message))
+                return f"Step {event.step} has failed after {self._took(event.step, time)}: {said}{again}"
             case StepSkipped():
                 return f"Step {event.step} is skipped, because of {', '.join(event.because)}."
             case RunSucceeded():
@@ -90,8 +89,8 @@ class Lines:
 class LiveLines(Lines):
     """The same lines, and below them a spinner with the step that is running, until that step writes something.
 
-    The two cannot share a terminal: a spinner that goes on would have to take over the step's streams, and what is
-    redirected to a file, drawn over with `\\r`, or wider than the terminal would not arrive as it was written.
+    The two cannot share a terminal: a spinner that goes on would have to take over the streams of the step, and what is
+    redirected to a file, drawn over by a carriage return or wider than the terminal would not arrive as it was meant.
     """
 
     def __init__(self) -> None:

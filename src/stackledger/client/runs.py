@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Artifact, Page, Pipeline, Run, Step, iso
-from stackledger.domain.errors import NotFound, near_names
+from stackledger.domain.errors import NotFound, near_names, raised
 from stackledger.projections import registry_queries
 from stackledger.workers.run_files import dead_runs, log_file
 
@@ -285,7 +285,7 @@ def _step(row: StepRow, artifacts: tuple[ArtifactRow, ...]) -> Step:
         parameters=row.planned["parameters"],
         inputs=row.inputs,
         outputs={each.output: each.id for each in artifacts if each.step == row.name},
-        error=f"{row.error}: {row.message}" if row.error else None,
+        error=raised(row.error, row.message or "") if row.error else None,
     )
 
 

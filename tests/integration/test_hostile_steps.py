@@ -1,0 +1,86 @@
+"""Steps that do to their process what no step should."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stackledger.domain.errors import RunFailed
+from stackledger.pipelines.pipeline import pipeline
+from stackledger.pipelines.step import step
+from tests.support.local_runs import LocalHome
+
+
+@pytest.fixture
+def local(home: Path) -> Iterator[LocalHome]:
+    made = LocalHome(home)
+    yield made
+    made.close()
+
+
+@step
+def forks(how: str) -> int:
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    match how:
+        case "returns":
+            return 5
+        case "raises":
+            raise ValueError("in the child")
+        case _:
+            sys.exit(9)
+
+
+@pytest.mark.parametrize(("how", "status"), [("returns", 0), ("raises", 1), ("exits", 9)])
+def test_a_child_that_a_step_forked_ends_there_and_its_parent_alone_goes_on(
+    local: LocalHome, how: str, status: int
+) -> None:
+    @pipeline
+    def forking() -> None:
+        forks(how)
+
+    run = local.run(forking.plan())
+    assert run.steps["forks"].output.load() == status
+    assert local.story() == ["started", "forks 1", "forks ok", "succeeded"]
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@step
+def fails(how: str) -> int:
+    errors = {
+        "speechless": Speechless(),
+        "wordless": MemoryError(),
+        "plain": ValueError("no stop"),
+        "full": ValueError("A sentence."),
+        "hostile": ValueError("\x1b[31mred"),
+    }
+    raise errors[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("speechless", "failed at 'fails': Speechless. See what"),
+        ("wordless", "failed at 'fails': MemoryError. See what"),
+        ("plain", "failed at 'fails': ValueError: no stop. See what"),
+        ("full", "failed at 'fails': ValueError: A sentence. See what"),
+        ("hostile", "failed at 'fails': ValueError: \\u001b[31mred. See what"),
+    ],
+)
+def test_a_failed_run_says_in_sentences_what_its_step_raised(local: LocalHome, how: str, words: str) -> None:
+    @pipeline
+    def failing() -> None:
+        fails(how)
+
+    with pytest.raises(RunFailed) as caught:
+        local.run(failing.plan())
+    assert words in str(caught.value)
