@@ -48,9 +48,12 @@ class FileLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the lock back."""
-        if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._threads.release()
+        try:
+            if self._fd is not None:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            # Also where somebody closed the descriptor behind our back, or the next one here would wait for ever.
+            self._threads.release()
 
     def close(self) -> None:
         """Let go of the file. Entering again opens it again."""
