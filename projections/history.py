@@ -121,7 +121,6 @@ def _entries(view: View, events: Iterator[StoredEvent]) -> Iterator[Entry]:
     for stored in events:
         envelope = unpacked(stored.position, stored.data)
         name, body = upcast(stored.type, envelope.pop("body"))
-        before, after = _before_and_after(view, name, body)
         yield Entry(
             position=stored.position,
             type=stored.type,
@@ -130,12 +129,12 @@ def _entries(view: View, events: Iterator[StoredEvent]) -> Iterator[Entry]:
             host=envelope["host"],
             reason=envelope["reason"],
             ticket=envelope["ticket"],
-            changes=differences(before, after),
+            changes=changes(view, name, body),
         )
 
 
-def _before_and_after(view: View, name: str, body: Mapping[str, Any]) -> tuple[Facts, Facts]:
-    """Return what an event says of the fields before and after it."""
+def changes(view: View, name: str, body: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    """Return what an event of a stack or component says that it changed, from its type and its body."""
     before: Facts = {}
     after: Facts = {}
     match name.partition("/")[0].partition(".")[2]:
@@ -155,7 +154,7 @@ def _before_and_after(view: View, name: str, body: Mapping[str, Any]) -> tuple[F
             after = {f"active for {body['scope']}": body["scope_id"]}
         case _:
             pass  # nothing more is known of it than that it happened
-    return before, after
+    return differences(before, after)
 
 
 def _facts(view: View, body: Mapping[str, Any], prefix: str) -> dict[str, Any]:

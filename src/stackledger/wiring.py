@@ -262,6 +262,19 @@ class Ledger:
         directory.close()
 
     def _describe(self, recorded: Recorded) -> str:
-        names = self.directory.names()
-        who = names.get(recorded.envelope.actor, recorded.envelope.actor)
-        return f"{recorded.event.TYPE.partition('/')[0].replace('.', ' ')} by {who!r}"
+        """Say what happened, by whom and when, and which fields have other values now."""
+        import reprlib  # only for those who were second
+        from datetime import UTC, datetime
+
+        from stackledger.projections import history
+
+        kind, body = recorded.event.TYPE, recorded.event.model_dump(mode="json")
+        subject, _, verb = kind.partition("/")[0].partition(".")
+        who = self.directory.names().get(recorded.envelope.actor, recorded.envelope.actor)
+        when = datetime.fromtimestamp(recorded.envelope.time // 1_000_000, UTC)
+        told = f"{subject} {verb} by {who!r} at {when:%Y-%m-%d %H:%M:%S} UTC"
+        if verb not in {"updated", "renamed"}:
+            return told  # which says it all
+        changes = self.views.read(lambda view: history.changes(view, kind, body))
+        fields = [f"{field} is {'gone' if new is None else f'now {reprlib.repr(new)}'}" for field, _, new in changes]
+        return f"{told}: {', '.join(fields)}"

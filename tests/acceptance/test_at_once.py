@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from stackledger.client import Client
+from stackledger.domain.errors import ChangedMeanwhile, NotFound
 from tests.support.at_once import at_once
 from tests.support.program import Finished, stackledger
 from tests.support.soak import rounds
@@ -49,3 +57,117 @@ def test_a_fresh_home_is_begun_once_however_many_begin_it(home: Path) -> None:
     }
     assert len(rows) == len(users) + 1
     assert all(enrolled for *_, enrolled in rows)
+
+
+@pytest.mark.usefixtures("home")
+def test_of_equal_names_one_wins_and_of_different_names_all() -> None:
+    names = [f"name-{number % 3}" for number in range(rounds(12, 120))]
+    different = [("stack", "register", f"own-{number}", "-o", "default", "-a", "default") for number in range(4)]
+    equal = [("stack", "register", name, "-o", "default", "-a", "default") for name in names]
+    lists = [("stack", "list", "--size=1000", "--output=json")] * rounds(4, 40)
+    finished = at_once([*different, *equal, *lists])
+    assert all(one.status == 0 for one in finished[:4]), "nobody meets on the components they share"
+    registered = finished[4 : 4 + len(equal)]
+    for name in set(names):
+        won = [one.status == 0 for one, wanted in zip(registered, names, strict=True) if wanted == name]
+        assert won.count(True) == 1, f"{name} has one winner"
+    for one in registered:
+        assert one.status == 0 or "There is a stack named 'name-" in one.err, one.err
+    for one in finished[4 + len(equal) :]:
+        assert one.status == 0, one.err
+        seen = [item["name"] for item in one.json["items"]]
+        assert len(seen) == len(set(seen)) == one.json["pagination"]["total"]
+        assert all(item["components"].keys() == {"orchestrator", "artifact_store"} for item in one.json["items"])
+    expected = {"default", *set(names), *(arguments[2] for arguments in different)}
+    before = ok("stack", "list", "--size=1000", "--output=json").json
+    assert {item["name"] for item in before["items"]} == expected
+    assert before["pagination"]["total"] == len(expected)
+    ok("projection", "rebuild")
+    assert ok("stack", "list", "--size=1000", "--output=json").json == before
+
+
+class Second(Client):
+    """A client that is overtaken: between looking and changing, somebody else makes a change."""
+
+    def __init__(self, user: str, meanwhile: Callable[[], object]) -> None:
+        super().__init__(environment={**os.environ, "STACKLEDGER_USER": user})
+        self._meanwhile = meanwhile
+
+    def _change(self, *arguments: Any, **options: Any) -> Any:
+        self._meanwhile()
+        return super()._change(*arguments, **options)
+
+    def _change_values(self, *arguments: Any, **options: Any) -> None:
+        first, self._meanwhile = self._meanwhile, lambda: None
+        first()
+        super()._change_values(*arguments, **options)
+
+
+CHANGES: dict[str, Callable[[Client], object]] = {
+    "updated": lambda client: client.update_stack("s", {"artifact_store": ["other"]}, labels={"team": "x"}),
+    "renamed": lambda client: client.rename_stack("s", "t"),
+    "shared": lambda client: client.share_stack("s"),
+    "deleted": lambda client: client.delete_stack("s"),
+}
+FIELDS = {"updated": ": artifact_store is now 'other', labels.team is now 'x'", "renamed": ": name is now 't'"}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("second", CHANGES)
+@pytest.mark.parametrize("first", CHANGES)
+def test_who_changes_a_stack_second_is_told_who_did_what_and_when(first: str, second: str) -> None:
+    bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
+    bob.create_component("artifact_store", "other", "local")
+    stack = bob.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["default"]})
+    ada = Second("ada", lambda: CHANGES[first](bob))
+    with pytest.raises(ChangedMeanwhile) as caught:
+        CHANGES[second](ada)
+    fields = re.escape(FIELDS.get(first, ""))
+    assert re.fullmatch(
+        rf"Somebody else was first, and nothing was changed: stack {first} by 'bob' at [-0-9]{{10}} [:0-9]{{8}} UTC"
+        rf"{fields} \(position \d+\)\.",
+        caught.value.message,
+    )
+    changes = [event.type for event in bob.log_events(tags=[f"stack:{stack.id}"]).items]
+    assert changes == [f"stack.{first}", "stack.registered"]
+    for client in (ada, bob):
+        client.close()
+
+
+@pytest.mark.usefixtures("home")
+def test_who_uses_a_stack_or_component_that_was_just_deleted_is_told_its_name() -> None:
+    bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
+    bob.create_component("artifact_store", "gone", "local")
+    ada = Second("ada", lambda: bob.delete_component("artifact_store", "gone"))
+    with pytest.raises(NotFound, match=r"The artifact store 'gone' was deleted\."):
+        ada.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["gone"]})
+    bob.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["default"]})
+    ada = Second("ada", lambda: bob.delete_stack("s"))
+    with pytest.raises(NotFound, match=r"The stack 's' was deleted\."):
+        ada.activate_stack("s")
+
+
+@pytest.mark.usefixtures("home")
+def test_who_updates_a_secret_second_takes_nothing_from_the_first() -> None:
+    bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
+    bob.create_secret("s", {"key": "old", "other": "old"})
+    ada = Second("ada", lambda: bob.update_secret("s", {"key": "bob's"}))
+    with pytest.raises(ChangedMeanwhile, match=r"secret updated by 'bob'"):
+        ada.update_secret("s", {"key": "ada's", "new": "ada's"}, remove=["other"])
+    assert bob.get_secret("s", reveal=True).values == {"key": "bob's", "other": "old"}
+    ada = Second("ada", lambda: bob.update_secret("s", {"key": "newer"}))
+    with pytest.raises(ChangedMeanwhile):
+        ada.delete_secret("s")
+    assert bob.get_secret("s", reveal=True).values == {"key": "newer", "other": "old"}
+
+
+@pytest.mark.usefixtures("home")
+def test_updates_of_one_secret_at_once_keep_log_and_values_together() -> None:
+    ok("secret", "create", "s", "--key=0")
+    for number in range(rounds(2, 20)):
+        finished = at_once([("secret", "update", "s", f"--key={number}.{process}") for process in range(4)])
+        assert any(one.status == 0 for one in finished)
+        for one in finished:
+            assert one.status == 0 or "Somebody else was first" in one.err, one.err
+        value = ok("secret", "get", "s", "--reveal", "--output=json").json["values"]["key"]
+        assert value in {f"{number}.{process}" for process, one in enumerate(finished) if one.status == 0}
