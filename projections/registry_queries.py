@@ -166,7 +166,8 @@ def active_stack(
     lost: str | None = None
     for scope, scope_id in (("repository", repository_id), ("user", user_id)):
         chosen = view.connection.execute(
-            f"SELECT stack_id FROM {ACTIVATIONS.name} WHERE {HOLDS} AND scope = :scope AND scope_id = :scope_id",
+            f"SELECT stack_id FROM {ACTIVATIONS.name} WHERE scope = :scope AND scope_id = :scope_id"
+            " AND from_pos <= :at ORDER BY from_pos DESC LIMIT 1",
             {"at": view.position, "scope": scope, "scope_id": scope_id},
         ).fetchone()
         if chosen is None:

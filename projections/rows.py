@@ -67,13 +67,16 @@ class _Writer:
     def __init__(self, connection: sqlite3.Connection, table: Table) -> None:
         self._connection = connection
         self._table = table
-        match_key = " AND ".join(f"{column} = ?" for column in table.key)
+        # The newest row of a key is at the end of its index; a search for `to_pos` would pass all rows before it.
+        newest = (
+            f"SELECT rowid FROM {table.name} WHERE {' AND '.join(f'{column} = ?' for column in table.key)}"
+            " ORDER BY from_pos DESC LIMIT 1"
+        )
         columns = ", ".join((*table.key, *table.columns, "from_pos", "to_pos"))
         marks = ", ".join("?" * (len(table.key) + len(table.columns) + 2))
-        self._select = (
-            f"SELECT from_pos, {', '.join(table.columns)} FROM {table.name} WHERE {match_key} AND to_pos = {FOREVER}"
-        )
-        self._close = f"UPDATE {table.name} SET to_pos = ? WHERE {match_key} AND to_pos = {FOREVER}"
+        held = f"rowid = ({newest}) AND to_pos = {FOREVER}"
+        self._select = f"SELECT from_pos, {', '.join(table.columns)} FROM {table.name} WHERE {held}"
+        self._close = f"UPDATE {table.name} SET to_pos = ? WHERE {held}"
         self._insert = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"
         self._held: dict[Key, _Held] = {}
         self._ends: list[tuple[Any, ...]] = []

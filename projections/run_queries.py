@@ -103,10 +103,9 @@ class RunDetails(NamedTuple):
     artifacts: tuple[ArtifactRow, ...]
 
 
-_STATUS = "coalesce(status, 'running')"
-_RUN = f"runs.run_id, name, pipeline, {_STATUS}, stack_id, stack_name, owner, started, ended, because, retry_of"
+_RUN = "runs.run_id, name, pipeline, status, stack_id, stack_name, owner, started, ended, because, retry_of"
 _RUN_SOURCE = (
-    f"{RUNS.name} AS runs LEFT JOIN {RUN_STATES.name} AS states"
+    f"{RUNS.name} AS runs JOIN {RUN_STATES.name} AS states"
     " ON states.run_id = runs.run_id AND states.from_pos <= :at AND states.to_pos > :at"
 )
 _RUN_HOLDS = "runs.from_pos <= :at"
@@ -114,11 +113,11 @@ _RUN_SORT = {
     "started": "runs.from_pos",
     "name": "folded, runs.from_pos",
     "pipeline": "pipeline, runs.from_pos",
-    "status": f"{_STATUS}, runs.from_pos",
+    "status": "status, runs.from_pos",
     "stack": "stack_name, runs.from_pos",
     "id": "runs.run_id",
 }
-_PIPELINE = f"pipeline, number, name, {_STATUS}, started"
+_PIPELINE = "pipeline, number, name, status, started"
 _PIPELINES = (
     "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
     f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}"
@@ -126,11 +125,9 @@ _PIPELINES = (
 )
 _PIPELINE_SORT = {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"}
 _ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
-# How many versions of a name there are is the number of the newest one.
 _NEWEST = (
-    f"(SELECT artifacts.* FROM {RUN_COUNTS.name} AS names JOIN {ARTIFACTS.name} AS artifacts"
-    " ON artifacts.folded = names.folded AND artifacts.version = names.live"
-    " WHERE names.kind = 'version' AND names.from_pos <= :at AND names.to_pos > :at)"
+    f"(SELECT * FROM {ARTIFACTS.name} AS one WHERE NOT EXISTS (SELECT 1 FROM {ARTIFACTS.name} AS later"
+    " WHERE later.folded = one.folded AND later.version > one.version AND later.from_pos <= :at))"
 )
 _ARTIFACT_SORT = {
     "created": "from_pos, artifact_id",
@@ -155,8 +152,7 @@ def runs(
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.equal("pipeline_folded", None if filters.pipeline is None else folded(filters.pipeline))
-    if filters.status is not None:
-        where.narrow(f"{_STATUS} = :status", status=filters.status)
+    where.equal("status", filters.status)
     if filters.stack is not None:
         where.narrow(":stack IN (stack_id, stack_name)", stack=filters.stack)
     rows = view.connection.execute(
@@ -202,7 +198,7 @@ def pipelines(
     rows = view.connection.execute(f"SELECT {_PIPELINE} FROM {grouped} ORDER BY {order} {limit}", where.parameters)
     items = tuple(PipelineRow(*row) for row in rows)
     (count,) = view.connection.execute(
-        f"SELECT count(DISTINCT pipeline_folded) FROM {RUNS.name} WHERE {where}", where.parameters
+        f"SELECT count(*) FROM (SELECT 1 FROM {RUNS.name} WHERE {where} GROUP BY pipeline_folded)", where.parameters
     ).fetchone()
     return Page(items, count, page, size)
 
@@ -221,7 +217,7 @@ def pipeline(view: View, name: str) -> PipelineRow:
 def unfinished_runs(view: View) -> tuple[RunRow, ...]:
     """Return the runs that have not ended, oldest first: one of them may be dead."""
     rows = view.connection.execute(
-        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status IS NULL ORDER BY runs.from_pos",
+        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = 'running' ORDER BY runs.from_pos",
         {"at": view.position},
     )
     return tuple(RunRow(*row) for row in rows)
@@ -241,7 +237,7 @@ def artifacts(
     """
     limit = checked_page(page, size)
     order = ordering(sort_by, _ARTIFACT_SORT, "desc:created")
-    where = Where(view)
+    where = Where(view, "from_pos <= :at")
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.equal("run_id", filters.run)
@@ -250,30 +246,6 @@ def artifacts(
         f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
     ).fetchall()
     count = total(view, ARTIFACTS.name, where)
-    return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
-
-
-def newest_artifacts(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[ArtifactRow]:
-    """Return a page of the newest version of each artifact, by name if not sorted otherwise (as `artifacts`).
-
-    The number of a version is also how many there are.
-    """
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _ARTIFACT_SORT, "name")
-    where = Where(view)
-    where.named(filters.name)
-    where.equal("owner", filters.owner)
-    rows = view.connection.execute(
-        f"SELECT {_ARTIFACT} FROM {_NEWEST} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, _NEWEST, where)
     return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
 
 
@@ -288,11 +260,6 @@ def artifact(view: View, reference: str, version: int | None = None, *, prefix: 
     if not rows:
         raise NotFound(f"The artifact {row.name!r} has no version {version}.", hint="Versions count from 1.")
     return rows[0]
-
-
-def artifacts_of_content(view: View, digest: str) -> tuple[ArtifactRow, ...]:
-    """Return the artifacts whose bytes have this SHA-256, oldest first."""
-    return _artifacts(view, "digest = :digest", digest=digest)
 
 
 def _artifacts(view: View, condition: str, **parameters: str | int) -> tuple[ArtifactRow, ...]:

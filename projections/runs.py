@@ -25,11 +25,11 @@ from stackledger.projections.schema import (
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def _counted(rows: Rows, kind: str, name: str = "") -> int:
-    """Count one more of a kind and a name, and return how many there are now."""
-    held = rows.get(RUN_COUNTS, (kind, name))
+def _counted(rows: Rows, kind: str) -> int:
+    """Count one more of a kind, and return how many there are now."""
+    held = rows.get(RUN_COUNTS, (kind,))
     live: int = (held["live"] if held else 0) + 1
-    rows.put(RUN_COUNTS, (kind, name), {"live": live})
+    rows.put(RUN_COUNTS, (kind,), {"live": live})
     return live
 
 
@@ -56,6 +56,7 @@ def _run_started(rows: Rows, fact: Fact) -> None:
             "started": fact.envelope["time"],
         },
     )
+    rows.put(RUN_STATES, (body["run_id"],), {"status": "running", "ended": None, "because": None})
     _counted(rows, "run")
 
 
@@ -107,7 +108,7 @@ def _step_succeeded(rows: Rows, fact: Fact) -> None:
             {
                 "name": produced["artifact"],
                 "folded": name,
-                "version": _counted(rows, "version", name),
+                "version": _counted(rows, f"version/{name}"),
                 "run_id": body["run_id"],
                 "step": body["step"],
                 "output": produced["output"],

@@ -16,7 +16,8 @@ FOREVER = 2**63 - 1
 class Table(NamedTuple):
     """A table of rows over time. At each position, at most one row of a key holds.
 
-    Besides key and columns every row has `from_pos` and `to_pos`. `indexes` name columns; `from_pos` is added to each.
+    Besides key and columns every row has `from_pos` and `to_pos`. `indexes` name columns; there is always one on the
+    key and `from_pos`.
     """
 
     name: str
@@ -35,8 +36,7 @@ class Table(NamedTuple):
         )
 
     def _index(self, columns: tuple[str, ...]) -> str:
-        over = (*columns, "from_pos")
-        return f"CREATE INDEX {self.name}_by_{'_'.join(over)} ON {self.name} ({', '.join(over)})"
+        return f"CREATE INDEX {self.name}_by_{'_'.join(columns)} ON {self.name} ({', '.join(columns)})"
 
 
 HOLDS = "from_pos <= :at AND to_pos > :at"
@@ -70,7 +70,7 @@ STACKS = Table(
     f"{REGISTRY}_stacks",
     ("stack_id",),
     ("name", "folded", "components", "labels", "shared", "built_in", "owner", "registered", "created"),
-    (("registered",), ("folded",)),
+    (("registered", "from_pos"), ("folded", "from_pos")),
 )
 """`components` is JSON {type: [component id, ...]}; `registered` a position, `created` microseconds since 1970."""
 
@@ -81,7 +81,7 @@ COMPONENTS = Table(
         *("type", "name", "folded", "flavor", "configuration", "labels", "shared", "built_in"),
         *("owner", "registered", "created"),
     ),
-    (("type", "registered"), ("type", "folded")),
+    (("type", "registered", "from_pos"), ("type", "folded", "from_pos")),
 )
 
 ACTIVATIONS = Table(f"{REGISTRY}_activations", ("scope", "scope_id"), ("stack_id",))
@@ -91,7 +91,10 @@ FLAVORS = Table(f"{REGISTRY}_flavors", ("type", "folded"), ("name", "source", "o
 """The flavors that users registered."""
 
 SECRETS = Table(
-    f"{REGISTRY}_secrets", ("secret_id",), ("name", "folded", "keys", "owner", "registered", "created"), (("folded",),)
+    f"{REGISTRY}_secrets",
+    ("secret_id",),
+    ("name", "folded", "keys", "owner", "registered", "created"),
+    (("folded", "from_pos"),),
 )
 
 PAIRINGS = Table(f"{REGISTRY}_pairings", ("artifact_store_id",), ("metadata_store_id",))
@@ -124,12 +127,12 @@ RUNS = Table(
         ),
         *("retry_of", "owner", "started"),
     ),
-    ((), ("folded",), ("pipeline_folded",)),
+    (("from_pos",), ("folded",), ("pipeline_folded", "from_pos")),
 )
 """What was fixed when the run started; the rows never change. `stack`, `code`, `plan` … are JSON as in the event."""
 
-RUN_STATES = Table(f"{RUNS_VIEW}_run_states", ("run_id",), ("status", "ended", "because"))
-"""How the run ended; while it goes on there is no row."""
+RUN_STATES = Table(f"{RUNS_VIEW}_run_states", ("run_id",), ("status", "ended", "because"), (("status", "to_pos"),))
+"""Where the run has got. By the index, the few that are running are found among all that ever were."""
 
 STEP_STATES = Table(
     f"{RUNS_VIEW}_step_states",
@@ -145,12 +148,12 @@ ARTIFACTS = Table(
         *("name", "folded", "version", "run_id", "step", "output", "digest", "size", "layout", "materializer"),
         *("data_type", "owner", "created"),
     ),
-    ((), ("folded", "version"), ("run_id",), ("digest",)),
+    (("from_pos",), ("folded", "version", "from_pos"), ("run_id",)),
 )
 """What steps put out; the rows never change. `version` counts the artifacts of that name in the order of the log."""
 
-RUN_COUNTS = Table(f"{RUNS_VIEW}_counts", ("kind", "folded"), ("live",))
-"""How many there are of `run` (folded empty), and of `version` for each name of an artifact."""
+RUN_COUNTS = Table(f"{RUNS_VIEW}_counts", ("kind",), ("live",))
+"""How many there are of `run`, and of `version/NAME` for each folded name of an artifact."""
 
 RUN_TABLES = (RUNS, RUN_STATES, STEP_STATES, ARTIFACTS, RUN_COUNTS)
 

@@ -24,7 +24,7 @@ from stackledger.projections.registry_queries import (
     stacks,
     stacks_using,
 )
-from stackledger.projections.run_queries import artifacts, newest_artifacts, pipelines, run, runs, unfinished_runs
+from stackledger.projections.run_queries import artifact, artifacts, pipelines, run, runs, unfinished_runs
 from tests.support.histories import histories
 from tests.support.memory_log import MemoryReader, cut
 from tests.support.views import at, bookkeeping, dumped, folded_in_memory
@@ -124,7 +124,9 @@ def everything(view: View) -> list[object]:
         unfinished_runs(view),
         pipelines(view),
         artifacts(view, size=1000),
-        newest_artifacts(view, sort_by="size"),
+        artifacts(view, sort_by="size", filters=Filters(name="Model", step="train")),
+        [artifact(view, name) for name in sorted({each.name for each in artifacts(view).items})],
+        [artifact(view, each.name, each.version) == artifact(view, each.id) == each for each in artifacts(view).items],
     ]
 
 
