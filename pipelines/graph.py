@@ -42,9 +42,19 @@ class OutputHandle:
             hint="Decide, unpack and compute inside a step. Several outputs come from -> tuple[A, B].",
         )
 
+    # Comparing and formatting would do without these, and give a wrong answer.
+    __eq__ = __ne__ = __format__ = _refuse
+    __hash__ = object.__hash__
     __bool__ = __iter__ = __len__ = __getitem__ = __call__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = _refuse
+    __floordiv__ = __mod__ = __pow__ = __neg__ = __matmul__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = __index__ = _refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse what the value will have; what Python itself asks an object for is simply not there."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._refuse()
 
 
 After = str | OutputHandle | Sequence[str | OutputHandle] | None

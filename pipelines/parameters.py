@@ -6,8 +6,15 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import (
+    JsonValue,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from stackledger.domain.errors import PipelineError
 from stackledger.domain.names import visible
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 100
 _GREATEST = 2**63
+_SECRETS = (SecretStr, SecretBytes)
 
 
 def stored_parameter(value: object, annotation: object, where: str) -> JsonValue:
@@ -32,22 +40,51 @@ def stored_parameter(value: object, annotation: object, where: str) -> JsonValue
             raise PipelineError(f"{where} is {_shown(value)}, not {_words(annotation)}.")
     else:
         try:
-            value = adapter.dump_python(adapter.validate_python(value), mode="json")
+            valid = adapter.validate_python(value)
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            path = "".join(f"[{part!r}]" for part in problem["loc"])
             raise PipelineError(
-                f"{where}{path} is {_shown(value)}, which is not {_words(annotation)}: {problem['msg']}."
+                f"{where} is {_shown(value)}, which is not {_words(annotation)}: {_problem(error)}."
             ) from error
-        except PydanticSerializationError as error:
-            raise PipelineError(f"{where} is {_shown(value)}, which cannot be kept: {error}.") from error
+        if _holds_secret(valid if isinstance(valid, _SECRETS) else adapter.dump_python(valid)):
+            raise PipelineError(
+                f"{where} holds a secret, and parameters are kept in the log.",
+                hint="Let the step itself read it, from the environment or with Client().get_secret.",
+            )
+        try:
+            value = _dumped(adapter, valid)
+            _loaded(adapter, value)
+        except Exception as error:
+            # Serializers and validators are anybody's code.
+            raise PipelineError(
+                f"{where} is {_shown(value)}, which cannot be kept as JSON and read back: {error}."
+            ) from error
     return _json_like(value, where, 0)
 
 
 def restored_parameter(stored: JsonValue, annotation: object) -> object:
     """Return what a step gets for a stored parameter; each call returns a value of its own."""
     adapter = _adapter(annotation)
-    return _copied(stored) if adapter is None else adapter.validate_python(stored)
+    return _copied(stored) if adapter is None else _loaded(adapter, stored)
+
+
+def _dumped(adapter: TypeAdapter[Any], value: object) -> object:
+    return adapter.dump_python(value, mode="json", by_alias=True, round_trip=True)
+
+
+def _loaded(adapter: TypeAdapter[Any], stored: object) -> object:
+    return adapter.validate_python(stored, by_alias=True, by_name=True)
+
+
+def _holds_secret(value: object) -> bool:
+    """Say whether pydantic hides a part of the value; what came back would be its asterisks."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    return isinstance(value, _SECRETS) or any(map(_holds_secret, members))
+
+
+def _problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    path = "".join(f"[{part!r}]" for part in problem["loc"])
+    return f"{path}: {problem['msg']}" if path else problem["msg"]
 
 
 def _adapter(annotation: object) -> TypeAdapter[Any] | None:
@@ -81,7 +118,10 @@ def _json_like(value: object, where: str, depth: int) -> JsonValue:
             return _text(value, where)
         case int():
             if not -_GREATEST <= value < _GREATEST:
-                raise PipelineError(f"{where} is {value}; a whole number has at most 64 bits.")
+                raise PipelineError(
+                    f"{where} is a whole number that does not fit into 64 bits.",
+                    hint="Pass it as text, or make it inside the step.",
+                )
             return int(value)
         case float():
             if not math.isfinite(value):
@@ -133,4 +173,4 @@ def _shown(value: object) -> str:
 
 
 def _words(annotation: object) -> str:
-    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, overload
 
 from pydantic import JsonValue
@@ -16,7 +17,7 @@ from stackledger.pipelines.parameters import restored_parameter, stored_paramete
 from stackledger.pipelines.plan import PipelinePlan, default_run_name
 from stackledger.pipelines.runner import runner
 from stackledger.pipelines.signature import Signature, signature_of
-from stackledger.pipelines.step import Step, function_name
+from stackledger.pipelines.step import function_name
 
 if TYPE_CHECKING:
     from stackledger.pipelines.responses import RunResponse
@@ -28,12 +29,16 @@ class Pipeline:
     def __init__(
         self, function: Callable[..., object], *, name: str | None = None, run_name: str | None = None
     ) -> None:
-        if not callable(function) or isinstance(function, type | Step | Pipeline):
+        if not isinstance(function, FunctionType):
             raise PipelineError(f"{function!r} cannot be a pipeline.", hint="Put @pipeline above a function.")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = title(function_name(function) if name is None else name, "pipeline")
         self.run_name = run_name
+
+    def __repr__(self) -> str:
+        """Name the pipeline."""
+        return f"<pipeline {self.name!r}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> RunResponse | Any:
         """Run the pipeline on the active stack and return the run, or raise RunFailed naming the steps that failed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, overload
 
 from stackledger.domain.errors import PipelineError
@@ -33,12 +34,16 @@ class Step:
     def __init__(
         self, function: Callable[..., object], *, name: str | None = None, retry: StepRetryConfig | None = None
     ) -> None:
-        if not callable(function) or isinstance(function, type | Step):
+        if not isinstance(function, FunctionType):
             raise PipelineError(f"{function!r} cannot be a step.", hint="Put @step above a function.")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = title(function_name(function) if name is None else name, "step")
         self.retry = _retry(retry, self.name)
+
+    def __repr__(self) -> str:
+        """Name the step."""
+        return f"<step {self.name!r}>"
 
     def __call__(self, *args: Any, id: str | None = None, after: After = None, **kwargs: Any) -> Any:  # noqa: A002 - the function's own arguments and values
         """Add the step to the pipeline that is being put together, or call the function where there is none.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from stackledger.domain.errors import InvalidName, PipelineError
 from stackledger.domain.events.runs import OutputOfStep, Retry
+from stackledger.pipelines.parameters import restored_parameter
 from stackledger.pipelines.pipeline import Pipeline, pipeline
 from stackledger.pipelines.plan import PipelinePlan
 from stackledger.pipelines.step import Step, StepRetryConfig, step
@@ -254,21 +256,37 @@ def test_a_pipeline_without_steps_is_refused() -> None:
         plan(lambda_named("empty", lambda: None))
 
 
-def test_an_output_has_no_value_while_the_pipeline_is_put_together() -> None:
-    def branches() -> None:
-        if load():
-            report(1)
+@pytest.mark.parametrize(
+    "use",
+    [
+        bool,
+        int,
+        range,
+        list,
+        lambda output: output + 1,
+        lambda output: output == 1,
+        lambda output: output != 1,
+        lambda output: f"{output}",
+        lambda output: output.size,
+        lambda output: output[0],
+    ],
+)
+def test_an_output_has_no_value_while_the_pipeline_is_put_together(use: Callable[[Any], object]) -> None:
+    def one() -> None:
+        use(load())
 
-    def computes() -> None:
-        report(load() + 1)
+    with pytest.raises(PipelineError, match="has no value yet"):
+        plan(one)
 
-    def unpacks() -> None:
-        left, right = load()
-        add(left, right)
 
-    for function in (branches, computes, unpacks):
-        with pytest.raises(PipelineError, match="has no value yet"):
-            plan(function)
+def test_an_output_can_be_shown_and_kept_in_collections() -> None:
+    def one() -> None:
+        output = load()
+        assert repr(output) == str(output) == "<output 'output' of the step 'load'>"
+        assert output in {output}
+        assert not hasattr(output, "__array__")
+
+    plan(one)
 
 
 def test_an_output_inside_a_list_is_refused() -> None:
@@ -399,7 +417,7 @@ HOLDS_ITSELF.append(HOLDS_ITSELF)
         (take_any, {1: 2}, "has the key 1; only texts"),
         (take_any, math.nan, "nan, which JSON cannot say"),
         (take_any, [math.inf], r"\[0\] is inf"),
-        (take_any, 2**63, "at most 64 bits"),
+        (take_any, 2**63, "does not fit into 64 bits"),
         (take_any, "\ud800", "not Unicode"),
         (take_any, HOLDS_ITSELF, "nested more than 100"),
         (take_any, b"bytes", "neither JSON"),
@@ -412,6 +430,63 @@ def test_what_cannot_be_a_parameter_is_refused_with_its_place(taker: Step, value
 
     with pytest.raises(PipelineError, match=words):
         plan(one)
+
+
+@step
+def take_numbers(value: list[int]) -> None: ...
+@step
+def take_bytes(value: bytes) -> None: ...
+@step
+def take_secret(value: pydantic.SecretStr) -> None: ...
+@step
+def take_aliased(value: Aliased) -> None: ...
+@step
+def take_login(value: Login) -> None: ...
+
+
+class Aliased(pydantic.BaseModel):
+    depth: int = pydantic.Field(alias="Depth")
+
+
+class Login(pydantic.BaseModel):
+    user: str
+    password: pydantic.SecretStr
+
+
+def test_a_parameter_that_a_model_reads_under_another_name_comes_back() -> None:
+    def one() -> None:
+        take_aliased(Aliased(Depth=3))
+
+    (entry,) = plan(one).steps
+    assert restored_parameter(entry.planned.parameters["value"], Aliased) == Aliased(Depth=3)
+
+
+@pytest.mark.parametrize(
+    ("taker", "value", "words"),
+    [
+        (take_numbers, ["a"], r"type list, which is not list\[int\]: \[0\]: Input should be a valid integer"),
+        (take_bytes, b"\xff", "cannot be kept as JSON and read back: 'utf-8' codec"),
+        pytest.param(take_any, 10**5000, "does not fit into 64 bits", id="more digits than Python prints"),
+        (take_secret, "canary", "holds a secret, and parameters are kept in the log"),
+        (take_login, {"user": "u", "password": "canary"}, "holds a secret"),
+    ],
+)
+def test_what_would_not_come_back_from_the_log_is_refused(taker: Step, value: object, words: str) -> None:
+    def one() -> None:
+        taker(value)
+
+    with pytest.raises(PipelineError, match=words) as caught:
+        plan(one)
+    assert "canary" not in str(caught.value)
+
+
+def test_only_functions_are_steps_and_pipelines() -> None:
+    for thing in (3, int, load, functools.partial(print, 1), Plain().__str__, "text"):
+        with pytest.raises(PipelineError, match=r"cannot be a step\. Put @step above a function"):
+            step(thing)  # type: ignore[arg-type]
+        with pytest.raises(PipelineError, match="cannot be a pipeline"):
+            pipeline(thing)  # type: ignore[arg-type]
+    assert repr(load) == "<step 'load'>"
 
 
 def test_unreadable_functions_are_refused() -> None:
