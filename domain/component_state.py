@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias, assert_never
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, assert_never
 
 from pydantic import JsonValue
 
@@ -33,8 +33,7 @@ ComponentEvent: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Component:
+class Component(NamedTuple):
     """A component as it is now."""
 
     id: str
@@ -54,15 +53,14 @@ class Component:
         return f"{self.type.words} {self.name!r}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """What of the boundary is there: components by id, who holds which name, and what components depend on."""
 
-    components: Mapping[str, Component] = field(default_factory=dict)
-    holders: Mapping[tuple[ComponentType, str], str] = field(default_factory=dict)
-    flavors: Flavors = field(default_factory=dict)
-    secrets: Secrets = field(default_factory=Secrets)
-    pairings: Pairings = field(default_factory=Pairings)
+    components: Mapping[str, Component] = MappingProxyType({})
+    holders: Mapping[tuple[ComponentType, str], str] = MappingProxyType({})
+    flavors: Flavors = MappingProxyType({})
+    secrets: Secrets = Secrets()
+    pairings: Pairings = Pairings()
     uses: Uses = None
 
     def get(self, component_id: str) -> Component:
@@ -80,13 +78,13 @@ def evolve(state: State, event: Event) -> State:
     if isinstance(event, ComponentEvent):
         return _evolve_component(state, event)
     if isinstance(event, FlavorEvent):
-        return replace(state, flavors=evolve_flavors(state.flavors, event))
+        return state._replace(flavors=evolve_flavors(state.flavors, event))
     if isinstance(event, SecretEvent):
-        return replace(state, secrets=evolve_secrets(state.secrets, event))
+        return state._replace(secrets=evolve_secrets(state.secrets, event))
     if isinstance(event, PairingEvent):
-        return replace(state, pairings=evolve_pairings(state.pairings, event))
+        return state._replace(pairings=evolve_pairings(state.pairings, event))
     if isinstance(event, UseEvent):
-        return replace(state, uses=Chain(event, state.uses))
+        return state._replace(uses=Chain(event, state.uses))
     return state
 
 
@@ -111,21 +109,21 @@ def _evolve_component(state: State, event: ComponentEvent) -> State:
             holders[event.type, folded(event.name)] = event.component_id
         case ComponentUpdated():
             if known:
-                components[known.id] = replace(
-                    known, configuration=event.configuration, labels=event.labels, secrets=event.secrets
+                components[known.id] = known._replace(
+                    configuration=event.configuration, labels=event.labels, secrets=event.secrets
                 )
         case ComponentRenamed():
             if known:
-                components[known.id] = replace(known, name=event.name)
+                components[known.id] = known._replace(name=event.name)
             holders.pop((event.type, folded(event.previous_name)), None)
             holders[event.type, folded(event.name)] = event.component_id
         case ComponentShared() | ComponentUnshared():
             if known:
-                components[known.id] = replace(known, shared=isinstance(event, ComponentShared))
+                components[known.id] = known._replace(shared=isinstance(event, ComponentShared))
         case ComponentDeleted():
             if known:
-                components[known.id] = replace(known, deleted=True)
+                components[known.id] = known._replace(deleted=True)
             holders.pop((event.type, folded(event.name)), None)
         case _:
             assert_never(event)
-    return replace(state, components=components, holders=holders)
+    return state._replace(components=components, holders=holders)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias, assert_never, get_args
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, assert_never, get_args
 
 from stackledger.domain.component_state import Component, ComponentEvent, Configuration, State, evolve
 from stackledger.domain.component_types import ComponentType
@@ -36,8 +36,7 @@ from stackledger.domain.uses import stacks_using, uses_item
 from stackledger.domain.wording import counted, listed
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegisterComponent:
+class RegisterComponent(NamedTuple):
     """Register a component under a new id; its flavor has accepted the configuration.
 
     `custom_flavor` says that users registered the flavor, `secret_fields` are the fields in which it wants
@@ -49,26 +48,24 @@ class RegisterComponent:
     name: str
     flavor: str
     custom_flavor: bool = False
-    configuration: Configuration = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    configuration: Configuration = MappingProxyType({})
+    labels: Mapping[str, str] = MappingProxyType({})
     shared: bool = False
     secret_fields: frozenset[str] = frozenset()
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpdateComponent:
+class UpdateComponent(NamedTuple):
     """Give a component this whole configuration and these whole labels. The rest is as in RegisterComponent."""
 
     component_id: str
     configuration: Configuration
     labels: Mapping[str, str]
     secret_fields: frozenset[str] = frozenset()
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenameComponent:
+class RenameComponent(NamedTuple):
     """Give a component another name; `type` is the component's."""
 
     component_id: str
@@ -76,26 +73,23 @@ class RenameComponent:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShareComponent:
+class ShareComponent(NamedTuple):
     """Mark a component as shared."""
 
     component_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnshareComponent:
+class UnshareComponent(NamedTuple):
     """Mark a component as private."""
 
     component_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteComponent:
+class DeleteComponent(NamedTuple):
     """Take a component away. `names` says what to call the stacks that use it, by their ids."""
 
     component_id: str
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 ComponentCommand: TypeAlias = (

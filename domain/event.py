@@ -6,8 +6,7 @@ a changed body gets a new version, and an upcaster for the old one (`eventlog/up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 class Part(BaseModel):
     """A frozen record inside an event's body; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # A command makes events of two or three types: the other validators are never built.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class Event(Part):
@@ -29,8 +29,7 @@ class Event(Part):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """Who did it, where, when and why; stored in one map with the body.
 
     `id` is a UUIDv7, fixed before the first try to append. `time` is when the command was given, in
@@ -49,8 +48,7 @@ class Envelope:
     causation: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event as the log holds it. Positions count from 1 and strictly increase; gaps may occur."""
 
     position: int
@@ -59,8 +57,7 @@ class Recorded:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """Events of any of these types that carry all of these tags (sorted, distinct, at least one)."""
 
     types: tuple[str, ...]
@@ -76,8 +73,7 @@ def item(tag: str, *events: type[Event]) -> Item:
     return Item(types=tuple(event.TYPE for event in events), tags=(tag,))
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Around a command: who gives it, where, when and why. `time` is in microseconds since 1970 UTC."""
 
     command_id: str

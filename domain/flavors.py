@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias, assert_never, get_args
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, assert_never, get_args
 
 from stackledger.domain.chain import Chain, newest_first
 from stackledger.domain.component_types import ComponentType
@@ -29,8 +29,7 @@ from stackledger.domain.wording import counted, listed
 _SOURCE = re.compile(r"(?:[^\W\d]\w*\.)+[^\W\d]\w*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegisterFlavor:
+class RegisterFlavor(NamedTuple):
     """Add a flavor of one's own. `source` is the dotted path of its class, `catalogue` the program's own flavors."""
 
     type: ComponentType
@@ -39,13 +38,12 @@ class RegisterFlavor:
     catalogue: frozenset[str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteFlavor:
+class DeleteFlavor(NamedTuple):
     """Take a registered flavor away. `names` says what to call the components that are of it, by their ids."""
 
     type: ComponentType
     name: str
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 FlavorCommand: TypeAlias = RegisterFlavor | DeleteFlavor
@@ -55,11 +53,10 @@ Flavors: TypeAlias = Mapping[tuple[ComponentType, str], str]
 """The names of registered flavors in the boundary, by type and folded name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """The registered flavors in the boundary, and the beginnings and ends of their components."""
 
-    flavors: Flavors = field(default_factory=dict)
+    flavors: Flavors = MappingProxyType({})
     flavored: Chain[FlavoredEvent] | None = None
 
     def components(self) -> set[str]:
@@ -156,9 +153,9 @@ def evolve_flavors(flavors: Flavors, event: FlavorEvent) -> Flavors:
 def evolve(state: State, event: Event) -> State:
     """Fold one event."""
     if isinstance(event, FlavorEvent):
-        return replace(state, flavors=evolve_flavors(state.flavors, event))
+        return state._replace(flavors=evolve_flavors(state.flavors, event))
     if isinstance(event, FlavoredEvent):
-        return replace(state, flavored=Chain(event, state.flavored))
+        return state._replace(flavored=Chain(event, state.flavored))
     return state
 
 

@@ -5,7 +5,7 @@ Commands: CreateLog.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.decider import Decider
@@ -18,8 +18,7 @@ DEFAULT = "default"
 """The name of the stack, the orchestrator and the artifact store that every installation has."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreateLog:
+class CreateLog(NamedTuple):
     """Begin a log: its id, the user `default`, this host, and the default stack with its two components.
 
     All ids are new; the commitments are as in SubjectEnrolled. The context's actor and host are `user_id` and
@@ -36,8 +35,7 @@ class CreateLog:
     stack_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """Whether the log has begun."""
 
     exists: bool = False

@@ -6,8 +6,7 @@ either store is deleted. There are no commands of its own: registering and delet
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from stackledger.domain.errors import PairingConflict
 from stackledger.domain.event import Item, item
@@ -16,8 +15,7 @@ from stackledger.domain.events.components import StoresPaired, StoresUnpaired, p
 PairingEvent: TypeAlias = StoresPaired | StoresUnpaired
 
 
-@dataclass(frozen=True, slots=True)
-class Pairings:
+class Pairings(NamedTuple):
     """The pairs (artifact store id, metadata store id) of the stores in the boundary."""
 
     pairs: frozenset[tuple[str, str]] = frozenset()

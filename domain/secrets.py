@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias, assert_never, get_args
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, assert_never, get_args
 
 from stackledger.domain.chain import Chain, newest_first
 from stackledger.domain.decider import Decider
@@ -34,8 +34,7 @@ from stackledger.domain.wording import counted, listed
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreateSecret:
+class CreateSecret(NamedTuple):
     """Make a secret's name and keys known, under a new id. Keep the values first, so that none is ever missing."""
 
     secret_id: str
@@ -43,8 +42,7 @@ class CreateSecret:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpdateSecret:
+class UpdateSecret(NamedTuple):
     """Say which keys got a new value (`put`, old keys or new ones) and which are gone (`remove`).
 
     `names` says what to call the components that still refer to a key, by their ids.
@@ -53,24 +51,22 @@ class UpdateSecret:
     secret_id: str
     put: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenameSecret:
+class RenameSecret(NamedTuple):
     """Give a secret another name. `names` is as in UpdateSecret."""
 
     secret_id: str
     name: str
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteSecret:
+class DeleteSecret(NamedTuple):
     """Take a secret away; its name is free again. `names` is as in UpdateSecret."""
 
     secret_id: str
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 SecretCommand: TypeAlias = CreateSecret | UpdateSecret | RenameSecret | DeleteSecret
@@ -78,8 +74,7 @@ SecretEvent: TypeAlias = SecretCreated | SecretUpdated | SecretRenamed | SecretD
 ReferenceEvent: TypeAlias = ComponentRegistered | ComponentUpdated | ComponentDeleted
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """A secret as the log knows it."""
 
     id: str
@@ -88,12 +83,11 @@ class Secret:
     deleted: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Secrets:
+class Secrets(NamedTuple):
     """The secrets in the boundary by id, and who holds which name (folded)."""
 
-    by_id: Mapping[str, Secret] = field(default_factory=dict)
-    holders: Mapping[str, str] = field(default_factory=dict)
+    by_id: Mapping[str, Secret] = MappingProxyType({})
+    holders: Mapping[str, str] = MappingProxyType({})
 
     def get(self, secret_id: str) -> Secret:
         """Return a secret that is there, or raise NotFound."""
@@ -130,11 +124,10 @@ class Secrets:
         return secret.id
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """The secrets in the boundary, and what components did with references to them."""
 
-    secrets: Secrets = field(default_factory=Secrets)
+    secrets: Secrets = Secrets()
     references: Chain[ReferenceEvent] | None = None
 
     def users(self, secret_id: str, keys: Collection[str]) -> list[str]:
@@ -277,15 +270,15 @@ def evolve_secrets(secrets: Secrets, event: SecretEvent) -> Secrets:
             holders[folded(event.name)] = event.secret_id
         case SecretUpdated():
             if known:
-                by_id[known.id] = replace(known, keys=event.keys)
+                by_id[known.id] = known._replace(keys=event.keys)
         case SecretRenamed():
             if known:
-                by_id[known.id] = replace(known, name=event.name)
+                by_id[known.id] = known._replace(name=event.name)
             holders.pop(folded(event.previous_name), None)
             holders[folded(event.name)] = event.secret_id
         case SecretDeleted():
             if known:
-                by_id[known.id] = replace(known, deleted=True)
+                by_id[known.id] = known._replace(deleted=True)
             holders.pop(folded(event.name), None)
         case _:
             assert_never(event)
@@ -295,9 +288,9 @@ def evolve_secrets(secrets: Secrets, event: SecretEvent) -> Secrets:
 def evolve(state: State, event: Event) -> State:
     """Fold one event."""
     if isinstance(event, SecretEvent):
-        return replace(state, secrets=evolve_secrets(state.secrets, event))
+        return state._replace(secrets=evolve_secrets(state.secrets, event))
     if isinstance(event, ReferenceEvent):
-        return replace(state, references=Chain(event, state.references))
+        return state._replace(references=Chain(event, state.references))
     return state
 
 

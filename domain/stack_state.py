@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, assert_never, get_args
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias, assert_never, get_args
 
 from stackledger.domain import component_state
 from stackledger.domain.component_types import ComponentType
@@ -27,16 +27,14 @@ from stackledger.domain.names import folded, registry_name
 StackEvent: TypeAlias = StackRegistered | StackUpdated | StackRenamed | StackShared | StackUnshared | StackDeleted
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """For whom a stack is active: a user by subject id, or a repository by its id."""
 
     kind: Literal["user", "repository"]
     id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
+class Stack(NamedTuple):
     """A stack as it is now."""
 
     id: str
@@ -53,17 +51,16 @@ class Stack:
         return tuple(component_id for ids in self.components.values() for component_id in ids)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """What of the boundary is there: stacks by id, who holds which name (folded), what was activated last for whom.
 
     `registry` is what the components' own decisions look at.
     """
 
-    stacks: Mapping[str, Stack] = field(default_factory=dict)
-    holders: Mapping[str, str] = field(default_factory=dict)
-    activations: Mapping[Scope, str] = field(default_factory=dict)
-    registry: component_state.State = field(default_factory=component_state.State)
+    stacks: Mapping[str, Stack] = MappingProxyType({})
+    holders: Mapping[str, str] = MappingProxyType({})
+    activations: Mapping[Scope, str] = MappingProxyType({})
+    registry: component_state.State = component_state.State()
 
     def get(self, stack_id: str) -> Stack:
         """Return a stack that is there, or raise NotFound."""
@@ -92,10 +89,10 @@ def activation_item(scope: Scope) -> Item:
 
 def evolve(state: State, event: Event) -> State:
     """Fold one event into the part of the state that it is about."""
-    state = replace(state, registry=component_state.evolve(state.registry, event))
+    state = state._replace(registry=component_state.evolve(state.registry, event))
     if isinstance(event, StackActivated):
         scope = Scope(event.scope, event.scope_id)
-        return replace(state, activations={**state.activations, scope: event.stack_id})
+        return state._replace(activations={**state.activations, scope: event.stack_id})
     return _evolve_stack(state, event) if isinstance(event, StackEvent) else state
 
 
@@ -116,19 +113,19 @@ def _evolve_stack(state: State, event: StackEvent) -> State:
             holders[folded(event.name)] = event.stack_id
         case StackUpdated():
             if known:
-                stacks[known.id] = replace(known, components=event.components, labels=event.labels)
+                stacks[known.id] = known._replace(components=event.components, labels=event.labels)
         case StackRenamed():
             if known:
-                stacks[known.id] = replace(known, name=event.name)
+                stacks[known.id] = known._replace(name=event.name)
             holders.pop(folded(event.previous_name), None)
             holders[folded(event.name)] = event.stack_id
         case StackShared() | StackUnshared():
             if known:
-                stacks[known.id] = replace(known, shared=isinstance(event, StackShared))
+                stacks[known.id] = known._replace(shared=isinstance(event, StackShared))
         case StackDeleted():
             if known:
-                stacks[known.id] = replace(known, deleted=True)
+                stacks[known.id] = known._replace(deleted=True)
             holders.pop(folded(event.name), None)
         case _:
             assert_never(event)
-    return replace(state, stacks=stacks, holders=holders)
+    return state._replace(stacks=stacks, holders=holders)

@@ -8,8 +8,8 @@ Give `seen={stack_tag(id): position}` with those that change a stack, so that of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias, assert_never
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, assert_never
 
 from stackledger.domain import component_state, components
 from stackledger.domain.components import RegisterComponent
@@ -33,8 +33,7 @@ from stackledger.domain.stack_state import Scope, Stack, State, activation_item,
 from stackledger.domain.uses import stacks_using
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegisterStack:
+class RegisterStack(NamedTuple):
     """Register a stack under a new id.
 
     `components` are the ids per type, the default one of a type first. `decouple_stores` ends the pairings that
@@ -44,14 +43,13 @@ class RegisterStack:
     stack_id: str
     name: str
     components: Parts
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     shared: bool = False
     decouple_stores: bool = False
     activate: tuple[Scope, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpdateStack:
+class UpdateStack(NamedTuple):
     """Give a stack these whole components and these whole labels. The rest is as in RegisterStack."""
 
     stack_id: str
@@ -60,30 +58,26 @@ class UpdateStack:
     decouple_stores: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenameStack:
+class RenameStack(NamedTuple):
     """Give a stack another name. It stays active where it is."""
 
     stack_id: str
     name: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShareStack:
+class ShareStack(NamedTuple):
     """Mark a stack as shared."""
 
     stack_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnshareStack:
+class UnshareStack(NamedTuple):
     """Mark a stack as private."""
 
     stack_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeleteStack:
+class DeleteStack(NamedTuple):
     """Take a stack away, unless it is active for the caller.
 
     Who calls: `user_id`, the repository they stand in, and the stack that their environment names, by id.
@@ -99,16 +93,14 @@ class DeleteStack:
     take_along: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ActivateStack:
+class ActivateStack(NamedTuple):
     """Make a stack the active one for a user or a repository."""
 
     stack_id: str
     scope: Scope
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AssembleStack:
+class AssembleStack(NamedTuple):
     """Register components and put a stack together with them, all or nothing: `stack restore` and `stack import`.
 
     `stack` names the ids of the new components beside those that are there already.

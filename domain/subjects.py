@@ -5,16 +5,14 @@ Commands: EnrollSubject.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.log import SubjectEnrolled, subject_tag
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EnrollSubject:
+class EnrollSubject(NamedTuple):
     """Give a user or a host its id. `commitment` is as in SubjectEnrolled. Nothing to do where the id is enrolled."""
 
     subject_id: str
@@ -22,8 +20,7 @@ class EnrollSubject:
     commitment: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
+class State(NamedTuple):
     """Whether the subject is enrolled."""
 
     enrolled: bool = False

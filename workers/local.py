@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -146,7 +146,7 @@ class _Drive:
         )
         self._run_id = run_id
         first = services.make_context()
-        self._first = replace(first, correlation=first.correlation or first.command_id)
+        self._first = first._replace(correlation=first.correlation or first.command_id)
         self._known: Known[Run | None] = Known(None, 0)
         self._failures: dict[str, Failure] = {}
 
@@ -207,7 +207,7 @@ class _Drive:
             self._services.progress.happened(recorded)
 
     def _context(self) -> Context:
-        return replace(self._services.make_context(), correlation=self._first.correlation)
+        return self._services.make_context()._replace(correlation=self._first.correlation)
 
     def _execute(self, run: Run, attempt: Attempt) -> Outcome:
         step = self._steps[attempt.step]

@@ -83,7 +83,7 @@ def _model(model: type[BaseModel], *, full: bool) -> Any:
 
 def _case(event: Event, envelope: Envelope) -> dict[str, Any]:
     return {
-        "envelope": {name: getattr(envelope, name) for name in Envelope.__slots__},
+        "envelope": envelope._asdict(),
         "tags": list(stored_tags(event, envelope)),
         "reads_as": {"type": event.TYPE, "body": event.model_dump(mode="json")},
         "data": encode(event, envelope).hex(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,7 +102,7 @@ class Session:
                     event_json(
                         recorded.position or None,
                         recorded.event.TYPE,
-                        asdict(recorded.envelope),
+                        recorded.envelope._asdict(),
                         recorded.tags,
                         recorded.event.model_dump(mode="json"),
                         self._names(),
