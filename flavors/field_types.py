@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AnyUrl, BaseModel, JsonValue, SecretStr
+from pydantic import BaseModel, JsonValue, SecretStr
 
 _WORDS: dict[type, str] = {
     str: "text",
     SecretStr: "text",
-    AnyUrl: "URL",
     PurePath: "path",
     bool: "true or false",
     int: "whole number",
@@ -25,14 +24,14 @@ _WORDS: dict[type, str] = {
     dict: "map",
     BaseModel: "map",
 }
-_TEXTS = (str, SecretStr, AnyUrl, PurePath)
+_TEXTS = (str, SecretStr, PurePath)
 _STRUCTURES = (list, tuple, set, frozenset, dict, BaseModel)
 
 
 def takes_text(annotation: Any) -> bool:
     """Say whether any text of one's own choice can be a value of the field."""
     return any(
-        leaf is Any or leaf is JsonValue or (isinstance(leaf, type) and issubclass(leaf, _TEXTS) and not _choices(leaf))
+        leaf is Any or leaf is JsonValue or (isinstance(leaf, type) and _is_text(leaf) and not _choices(leaf))
         for leaf in _leaves(annotation)
     )
 
@@ -69,6 +68,15 @@ def _leaves(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def _is_url(kind: type) -> bool:
+    # By the name of its module: importing the URLs of pydantic would cost every registration 5 % of its time.
+    return any(base.__module__ == "pydantic.networks" for base in kind.__mro__)
+
+
+def _is_text(kind: type) -> bool:
+    return issubclass(kind, _TEXTS) or _is_url(kind)
+
+
 def _choices(leaf: Any) -> tuple[object, ...]:
     if get_origin(leaf) is Literal:
         return get_args(leaf)
@@ -85,6 +93,7 @@ def _words(leaf: Any) -> str:
     kind = get_origin(leaf) or leaf
     if not isinstance(kind, type):
         return str(leaf)
-    words = next((words for known, words in _WORDS.items() if issubclass(kind, known)), kind.__name__)
+    other = "URL" if _is_url(kind) else kind.__name__
+    words = next((words for known, words in _WORDS.items() if issubclass(kind, known)), other)
     members = [member for member in get_args(leaf) if member is not Ellipsis]
     return f"{words} of {type_words(members[-1])}" if members else words
