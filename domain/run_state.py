@@ -1,6 +1,6 @@
 """Where runs, their steps and the attempts at them are: one state machine for every orchestrator.
 
-`domain/runs.py` says what may happen next.
+`domain/runs.py` says what may happen next, `domain/run_status.py` has the words.
 
 A run:
 
@@ -8,10 +8,10 @@ A run:
 stateDiagram-v2
     [*] --> running: StartRun
     running --> running: Advance
-    running --> succeeded: Advance, every step succeeded
+    running --> completed: Advance, every step is completed
     running --> failed: Advance, no step is open and one failed
     running --> failed: EndRun, its process died or was interrupted
-    succeeded --> [*]
+    completed --> [*]
     failed --> [*]
 ```
 
@@ -19,10 +19,10 @@ A step of it. Skipped are the dependents of failed and skipped steps; the others
 
 ```mermaid
 stateDiagram-v2
-    [*] --> waiting
-    waiting --> running: all its parents succeeded, and a slot is free
-    waiting --> skipped: a parent failed or was skipped
-    running --> succeeded: FinishStep
+    [*] --> initializing
+    initializing --> running: all its parents are completed, and a slot is free
+    initializing --> skipped: a parent failed or was skipped
+    running --> completed: FinishStep
     running --> retrying: FailStep, and retries are left
     running --> failed: FailStep, and none is left
     running --> failed: EndRun
@@ -43,7 +43,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import assert_never
 
 from stackledger.domain.errors import Refused
@@ -60,30 +59,12 @@ from stackledger.domain.events.runs import (
     StepStarted,
     StepSucceeded,
 )
+from stackledger.domain.run_status import RunStatus, StepStatus
 
 RunEvent = RunStarted | RunSucceeded | RunFailed | StepStarted | StepSucceeded | StepFailed | StepSkipped
 
 
-class RunStatus(StrEnum):
-    """Where a run is."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-class StepStatus(StrEnum):
-    """Where a step of a run is."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-OPEN = frozenset({StepStatus.WAITING, StepStatus.RUNNING, StepStatus.RETRYING})
+OPEN = frozenset({StepStatus.INITIALIZING, StepStatus.RUNNING, StepStatus.RETRYING})
 LOST = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
 
 
@@ -92,7 +73,7 @@ class StepState:
     """A step: its plan, its latest attempt (0 before the first), when it is due again, what it put out by name."""
 
     plan: PlannedStep
-    status: StepStatus = StepStatus.WAITING
+    status: StepStatus = StepStatus.INITIALIZING
     attempt: int = 0
     retry_at: int | None = None
     outputs: Mapping[str, Produced] | None = None
@@ -118,13 +99,13 @@ class Attempt:
 
 
 def ready(run: Run, now: int) -> tuple[Attempt, ...]:
-    """Return the attempts that may start at `now`: all parents succeeded, and a retry's time has come."""
+    """Return the attempts that may start at `now`: all parents are completed, and a retry's time has come."""
     if run.status is not RunStatus.RUNNING:
         return ()
     return tuple(
         Attempt(name, step.attempt + 1)
         for name, step in run.steps.items()
-        if (step.status is StepStatus.WAITING and _parents_succeeded(run, step))
+        if (step.status is StepStatus.INITIALIZING and _parents_completed(run, step))
         or (step.status is StepStatus.RETRYING and step.retry_at is not None and step.retry_at <= now)
     )
 
@@ -141,8 +122,8 @@ def running(run: Run) -> tuple[Attempt, ...]:
     return tuple(Attempt(name, step.attempt) for name, step in run.steps.items() if step.status is StepStatus.RUNNING)
 
 
-def _parents_succeeded(run: Run, step: StepState) -> bool:
-    return all(run.steps[parent].status is StepStatus.SUCCEEDED for parent in step.plan.upstream)
+def _parents_completed(run: Run, step: StepState) -> bool:
+    return all(run.steps[parent].status is StepStatus.COMPLETED for parent in step.plan.upstream)
 
 
 def produced(run: Run, source: OutputOfStep) -> Produced:
@@ -172,7 +153,7 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
         raise Refused(f"{event.TYPE} of the run {event.run_id} stands before its start.")
     match event:
         case RunSucceeded():
-            return replace(run, status=RunStatus.SUCCEEDED)
+            return replace(run, status=RunStatus.COMPLETED)
         case RunFailed():
             return replace(run, status=RunStatus.FAILED)
         case _:
@@ -185,7 +166,7 @@ def _after(step: StepState, event: StepStarted | StepSucceeded | StepFailed | St
             return StepState(step.plan, StepStatus.RUNNING, event.attempt)
         case StepSucceeded():
             outputs = {output.output: output for output in event.outputs}
-            return StepState(step.plan, StepStatus.SUCCEEDED, step.attempt, outputs=outputs)
+            return StepState(step.plan, StepStatus.COMPLETED, step.attempt, outputs=outputs)
         case StepFailed():
             status = StepStatus.FAILED if event.retry_at is None else StepStatus.RETRYING
             return StepState(step.plan, status, step.attempt, retry_at=event.retry_at)

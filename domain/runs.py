@@ -43,15 +43,14 @@ from stackledger.domain.run_state import (
     Attempt,
     Run,
     RunEvent,
-    RunStatus,
     StepState,
-    StepStatus,
     evolve,
     evolved,
     produced,
     ready,
     running,
 )
+from stackledger.domain.run_status import RunStatus, StepStatus
 
 MAX_MESSAGE = 2_000
 MAX_DELAY = 24 * 3600.0
@@ -259,7 +258,7 @@ def _what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
     lost = {name for name, step in run.steps.items() if step.status in LOST}
     for name, step in run.steps.items():
         because = tuple(parent for parent in step.plan.upstream if parent in lost)
-        if step.status is StepStatus.WAITING and because:
+        if step.status is StepStatus.INITIALIZING and because:
             lost.add(name)
             events.append(StepSkipped(run_id=run.id, step=name, because=because))
     if not any(step.status in OPEN and name not in lost for name, step in run.steps.items()):

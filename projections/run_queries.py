@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from stackledger.domain.errors import NotFound, near_names
 from stackledger.domain.names import folded, visible
+from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     DEFAULT_SIZE,
@@ -217,8 +218,8 @@ def pipeline(view: View, name: str) -> PipelineRow:
 def unfinished_runs(view: View) -> tuple[RunRow, ...]:
     """Return the runs that have not ended, oldest first: one of them may be dead."""
     rows = view.connection.execute(
-        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = 'running' ORDER BY runs.from_pos",
-        {"at": view.position},
+        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = :running ORDER BY runs.from_pos",
+        {"at": view.position, "running": RunStatus.RUNNING.value},
     )
     return tuple(RunRow(*row) for row in rows)
 
@@ -287,7 +288,7 @@ def _steps(view: View, run_id: str, plan: list[dict[str, Any]]) -> tuple[StepRow
         steps.append(
             StepRow(
                 name=planned["name"],
-                status=state.get("status", "initializing"),
+                status=state.get("status", StepStatus.INITIALIZING.value),
                 attempt=state.get("attempt") or 0,
                 started=state.get("started"),
                 ended=state.get("ended"),

@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from stackledger.domain.names import folded
+from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.projections.rows import Fact, Projection, Rows
 from stackledger.projections.schema import (
     ARTIFACTS,
@@ -56,41 +57,41 @@ def _run_started(rows: Rows, fact: Fact) -> None:
             "started": fact.envelope["time"],
         },
     )
-    rows.put(RUN_STATES, (body["run_id"],), {"status": "running", "ended": None, "because": None})
+    rows.put(RUN_STATES, (body["run_id"],), {"status": RunStatus.RUNNING.value, "ended": None, "because": None})
     _counted(rows, "run")
 
 
-def _ended(rows: Rows, fact: Fact, status: str, because: str | None) -> None:
+def _ended(rows: Rows, fact: Fact, status: RunStatus, because: str | None) -> None:
     rows.put(
         RUN_STATES,
         (fact.body["run_id"],),
-        {"status": status, "ended": fact.envelope["time"], "because": because},
+        {"status": status.value, "ended": fact.envelope["time"], "because": because},
     )
 
 
 def _run_succeeded(rows: Rows, fact: Fact) -> None:
-    _ended(rows, fact, "completed", None)
+    _ended(rows, fact, RunStatus.COMPLETED, None)
 
 
 def _run_failed(rows: Rows, fact: Fact) -> None:
-    _ended(rows, fact, "failed", fact.body["because"])
+    _ended(rows, fact, RunStatus.FAILED, fact.body["because"])
 
 
 _NEW_STEP: dict[str, Any] = dict.fromkeys(STEP_STATES.columns)
 
 
-def _step(rows: Rows, fact: Fact, *, fresh: bool = False, **values: Any) -> None:
+def _step(rows: Rows, fact: Fact, status: StepStatus, *, fresh: bool = False, **values: Any) -> None:
     key = (fact.body["run_id"], fact.body["step"])
     held = None if fresh else rows.get(STEP_STATES, key)
-    rows.put(STEP_STATES, key, {**(held or _NEW_STEP), **values})
+    rows.put(STEP_STATES, key, {**(held or _NEW_STEP), "status": status.value, **values})
 
 
 def _step_started(rows: Rows, fact: Fact) -> None:
     _step(
         rows,
         fact,
+        StepStatus.RUNNING,
         fresh=True,
-        status="running",
         attempt=fact.body["attempt"],
         started=fact.envelope["time"],
         inputs=_encode(fact.body["inputs"]),
@@ -99,7 +100,7 @@ def _step_started(rows: Rows, fact: Fact) -> None:
 
 def _step_succeeded(rows: Rows, fact: Fact) -> None:
     body, envelope = fact.body, fact.envelope
-    _step(rows, fact, status="completed", attempt=body["attempt"], ended=envelope["time"])
+    _step(rows, fact, StepStatus.COMPLETED, attempt=body["attempt"], ended=envelope["time"])
     for produced in body["outputs"]:
         name = folded(produced["artifact"])
         rows.put(
@@ -128,7 +129,7 @@ def _step_failed(rows: Rows, fact: Fact) -> None:
     _step(
         rows,
         fact,
-        status="failed" if body["retry_at"] is None else "retrying",
+        StepStatus.FAILED if body["retry_at"] is None else StepStatus.RETRYING,
         attempt=body["attempt"],
         ended=fact.envelope["time"],
         error=body["error"],
@@ -138,7 +139,7 @@ def _step_failed(rows: Rows, fact: Fact) -> None:
 
 
 def _step_skipped(rows: Rows, fact: Fact) -> None:
-    _step(rows, fact, status="skipped", ended=fact.envelope["time"], because=_encode(fact.body["because"]))
+    _step(rows, fact, StepStatus.SKIPPED, ended=fact.envelope["time"], because=_encode(fact.body["because"]))
 
 
 PROJECTION = Projection(

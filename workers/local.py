@@ -13,7 +13,8 @@ from stackledger.domain.event import Context, Recorded
 from stackledger.domain.events.runs import OutputOfStep, PinnedStack, Produced
 from stackledger.domain.names import visible
 from stackledger.domain.ports import ArtifactStore
-from stackledger.domain.run_state import Attempt, Run, RunStatus, StepStatus, evolve, next_due, produced, running
+from stackledger.domain.run_state import Attempt, Run, evolve, next_due, produced, running
+from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, StartRun
 from stackledger.eventlog.handler import CommandHandler, Handled, Known
 from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepContext, StepRunInfo
@@ -60,7 +61,7 @@ class FinishedRun:
 
     def raise_if_failed(self) -> None:
         """Raise RunFailed naming the steps that failed, from what the first of them raised."""
-        if self.run.status is RunStatus.SUCCEEDED:
+        if self.run.status is RunStatus.COMPLETED:
             return
         skipped = sum(step.status is StepStatus.SKIPPED for step in self.run.steps.values())
         first = next(iter(self.failures.values()))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from stackledger.domain.events.runs import RunFailed, RunSucceeded, StepFailed, StepStarted, StepSucceeded
-from stackledger.domain.run_state import RunStatus, StepStatus, evolve
+from stackledger.domain.run_state import evolve
+from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.pipelines.context import get_step_context
 from stackledger.pipelines.pipeline import Pipeline
 from stackledger.pipelines.step import StepRetryConfig, step
@@ -158,5 +159,5 @@ def check_order(events: list[Any]) -> None:
         if isinstance(event, StepStarted):
             assert run is not None
             for parent in run.steps[event.step].plan.upstream:
-                assert run.steps[parent].status is StepStatus.SUCCEEDED, "a step starts after its parents"
+                assert run.steps[parent].status is StepStatus.COMPLETED, "a step starts after its parents"
         run = evolve(run, event)

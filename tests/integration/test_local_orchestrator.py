@@ -17,7 +17,7 @@ import pytest
 
 from stackledger.domain.errors import ArtifactError, PipelineError, Refused, RunFailed
 from stackledger.domain.events.runs import RunStarted, StepFailed, StepStarted
-from stackledger.domain.run_state import RunStatus
+from stackledger.domain.run_status import RunStatus
 from stackledger.domain.runs import RUN, EndRun
 from stackledger.pipelines.context import get_step_context
 from stackledger.pipelines.pipeline import pipeline
@@ -78,7 +78,7 @@ def summing() -> None:
 def test_a_pipeline_runs_and_returns_what_its_steps_put_out(local: LocalHome) -> None:
     with bound(lambda: local):
         run = pipeline(summing)()
-    assert (run.name, run.pipeline, run.status) == ("summing-2026_11_18-11_06_40_000000", "summing", "succeeded")
+    assert (run.name, run.pipeline, run.status) == ("summing-2026_11_18-11_06_40_000000", "summing", "completed")
     assert run.steps["load"].output.load() == [1, 2, 3]
     assert run.steps["both"].outputs["output_0"].load() == 106 * 3
     assert run.steps["both"].outputs["text"].load() == "106"
@@ -446,7 +446,7 @@ def test_a_log_that_cannot_be_written_fails_no_step(local: LocalHome, capsys: py
             (local.home / "runs" / recorded.event.run_id).write_text("a file in the place of the folder")
 
     local.happened = block  # type: ignore[method-assign]
-    assert local.run(plan).status == "succeeded"
+    assert local.run(plan).status == "completed"
     assert "to stdout" in capsys.readouterr().out
 
 

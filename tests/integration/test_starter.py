@@ -40,7 +40,7 @@ def test_the_starter_trains_and_keeps_the_better_model(tmp_path: Path) -> None:
     assert "Accuracy of the better model: 0.9" in first.stdout
     local = LocalHome(home)
     state = local.state()
-    assert state.status == "succeeded"
+    assert state.status == "completed"
     assert list(state.steps) == [
         *("load_data", "split_data", "train_sgd", "train_forest", "evaluate_sgd", "evaluate_forest", "choose_best"),
     ]

@@ -26,14 +26,13 @@ from stackledger.domain.run_state import (
     OPEN,
     Attempt,
     Run,
-    RunStatus,
-    StepStatus,
     evolve,
     next_due,
     produced,
     ready,
     running,
 )
+from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.domain.runs import (
     MAX_DELAY,
     RUN,
@@ -296,11 +295,11 @@ def test_nothing_happens_before_the_start() -> None:
 # The table: every state of a step, every command.
 
 HISTORIES: dict[str, tuple[Event, ...]] = {
-    "waiting": (),
+    "initializing": (),
     "running": (step_started("a"),),
     "retrying": (step_started("a"), failed("a", retry_at=9)),
     "running again": (step_started("a"), failed("a", retry_at=9), step_started("a", 2)),
-    "succeeded": (step_started("a"), succeeded("a")),
+    "completed": (step_started("a"), succeeded("a")),
     "failed": (step_started("a"), failed("a")),
     "skipped": (StepSkipped(run_id=RUN_ID, step="a", because=("b",)),),
 }
@@ -316,11 +315,11 @@ COMMANDS: dict[str, Advance | EndRun] = {
 # What becomes of the step: its status afterwards, or None where the command is refused.
 TABLE: dict[str, tuple[str | None, ...]] = {
     #                 start      too early   finish 1     finish 2     fail 1      fail 2     end
-    "waiting": ("running", "running", None, None, None, None, "waiting"),
-    "running": ("running", "running", "succeeded", None, "retrying", None, "failed"),
+    "initializing": ("running", "running", None, None, None, None, "initializing"),
+    "running": ("running", "running", "completed", None, "retrying", None, "failed"),
     "retrying": ("running", "retrying", None, None, None, None, "retrying"),
-    "running again": ("running", "running", None, "succeeded", None, "failed", "failed"),
-    "succeeded": ("succeeded", "succeeded", None, None, None, None, "succeeded"),
+    "running again": ("running", "running", None, "completed", None, "failed", "failed"),
+    "completed": ("completed", "completed", None, None, None, None, "completed"),
     "failed": ("failed", "failed", None, None, None, None, "failed"),
     "skipped": ("skipped", "skipped", None, None, None, None, "skipped"),
 }
@@ -419,8 +418,8 @@ def _check_before(run: Run, event: Event, now: int) -> None:
     match event:
         case StepStarted():
             step = run.steps[event.step]
-            assert step.status in {StepStatus.WAITING, StepStatus.RETRYING}
-            assert all(run.steps[parent].status is StepStatus.SUCCEEDED for parent in step.plan.upstream)
+            assert step.status in {StepStatus.INITIALIZING, StepStatus.RETRYING}
+            assert all(run.steps[parent].status is StepStatus.COMPLETED for parent in step.plan.upstream)
             assert event.attempt == step.attempt + 1
             assert step.retry_at is None or step.retry_at <= now
         case StepSucceeded() | StepFailed():
@@ -439,7 +438,7 @@ def _check_ended(run: Run, events: list[Event]) -> None:
     assert not running(run)
     statuses = {name: step.status for name, step in run.steps.items()}
     if isinstance(end, RunSucceeded):
-        assert set(statuses.values()) == {StepStatus.SUCCEEDED}
+        assert set(statuses.values()) == {StepStatus.COMPLETED}
     elif end.because == "steps failed":
         assert not OPEN & set(statuses.values())
         assert end.steps == tuple(name for name, status in statuses.items() if status is StepStatus.FAILED)

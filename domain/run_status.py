@@ -1,0 +1,30 @@
+"""What is said of runs and steps, in ZenML's words: in states, views, answers and on the command line alike.
+
+The standard library alone: queries need it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+DEAD = "dead"
+"""What queries say of a run that has not ended and that nobody drives; the log does not know of it yet."""
+
+
+class RunStatus(StrEnum):
+    """Where a run is."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class StepStatus(StrEnum):
+    """Where a step of a run is."""
+
+    INITIALIZING = "initializing"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
