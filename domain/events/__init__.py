@@ -2,76 +2,65 @@
 
 from __future__ import annotations
 
-from stackledger.domain.event import Event
-from stackledger.domain.events.components import (
-    ComponentDeleted,
-    ComponentRegistered,
-    ComponentRenamed,
-    ComponentShared,
-    ComponentUnshared,
-    ComponentUpdated,
-    FlavorDeleted,
-    FlavorRegistered,
-    SecretCreated,
-    SecretDeleted,
-    SecretRenamed,
-    SecretUpdated,
-    StoresPaired,
-    StoresUnpaired,
-)
-from stackledger.domain.events.log import LogCreated, SubjectEnrolled
-from stackledger.domain.events.runs import (
-    RunFailed,
-    RunStarted,
-    RunSucceeded,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-    StepSucceeded,
-)
-from stackledger.domain.events.stacks import (
-    StackActivated,
-    StackDeleted,
-    StackRegistered,
-    StackRenamed,
-    StackShared,
-    StackUnshared,
-    StackUpdated,
-)
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    event.TYPE: event
-    for event in (
-        LogCreated,
-        SubjectEnrolled,
-        ComponentRegistered,
-        ComponentUpdated,
-        ComponentRenamed,
-        ComponentShared,
-        ComponentUnshared,
-        ComponentDeleted,
-        FlavorRegistered,
-        FlavorDeleted,
-        SecretCreated,
-        SecretUpdated,
-        SecretRenamed,
-        SecretDeleted,
-        StoresPaired,
-        StoresUnpaired,
-        StackRegistered,
-        StackUpdated,
-        StackRenamed,
-        StackShared,
-        StackUnshared,
-        StackDeleted,
-        StackActivated,
-        RunStarted,
-        RunSucceeded,
-        RunFailed,
-        StepStarted,
-        StepSucceeded,
-        StepFailed,
-        StepSkipped,
-    )
+from stackledger.domain.event import Event
+
+_CLASSES = {
+    "log.created/1": "log.LogCreated",
+    "subject.enrolled/1": "log.SubjectEnrolled",
+    "component.registered/1": "components.ComponentRegistered",
+    "component.updated/1": "components.ComponentUpdated",
+    "component.renamed/1": "components.ComponentRenamed",
+    "component.shared/1": "components.ComponentShared",
+    "component.unshared/1": "components.ComponentUnshared",
+    "component.deleted/1": "components.ComponentDeleted",
+    "flavor.registered/1": "components.FlavorRegistered",
+    "flavor.deleted/1": "components.FlavorDeleted",
+    "secret.created/1": "components.SecretCreated",
+    "secret.updated/1": "components.SecretUpdated",
+    "secret.renamed/1": "components.SecretRenamed",
+    "secret.deleted/1": "components.SecretDeleted",
+    "stores.paired/1": "components.StoresPaired",
+    "stores.unpaired/1": "components.StoresUnpaired",
+    "stack.registered/1": "stacks.StackRegistered",
+    "stack.updated/1": "stacks.StackUpdated",
+    "stack.renamed/1": "stacks.StackRenamed",
+    "stack.shared/1": "stacks.StackShared",
+    "stack.unshared/1": "stacks.StackUnshared",
+    "stack.deleted/1": "stacks.StackDeleted",
+    "stack.activated/1": "stacks.StackActivated",
+    "run.started/1": "runs.RunStarted",
+    "run.succeeded/1": "runs.RunSucceeded",
+    "run.failed/1": "runs.RunFailed",
+    "step.started/1": "runs.StepStarted",
+    "step.succeeded/1": "runs.StepSucceeded",
+    "step.failed/1": "runs.StepFailed",
+    "step.skipped/1": "runs.StepSkipped",
 }
+
+
+class _EventTypes(Mapping[str, type[Event]]):
+    """The classes by type name. A module comes in with the first of its events: most commands need one or two."""
+
+    def __getitem__(self, type_name: str) -> type[Event]:
+        return _loaded(type_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+@cache
+def _loaded(type_name: str) -> type[Event]:
+    module, _, name = _CLASSES[type_name].partition(".")
+    event_type: type[Event] = getattr(import_module(f"{__name__}.{module}"), name)
+    return event_type
+
+
+EVENT_TYPES: Mapping[str, type[Event]] = _EventTypes()
 """Every event of today's program by its type name."""
