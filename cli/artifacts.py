@@ -8,8 +8,8 @@ import typer
 
 from stackledger.cli.calls import Call
 from stackledger.cli.groups import Group
+from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
-from stackledger.cli.stacks import pagination
 
 GROUP = Group("artifact")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from stackledger.cli.free_form import GIVEN
+from stackledger.cli.paging import page_of
 from stackledger.cli.printing import Details, Lines, Listing, print_details, print_json, print_lines, print_listing
 from stackledger.cli.talk import confirmed, say
 
@@ -57,6 +58,8 @@ def show(result: Result, call: Call) -> None:
     """Print what a command returned."""
     match result:
         case Listing():
+            if call.paging and result.pagination is None:
+                result = page_of(result, **call.paging)
             print_listing(result, call.output, call.columns)
         case Details():
             print_details(result, call.output)

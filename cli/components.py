@@ -9,10 +9,10 @@ import typer
 
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.completion import flavor_names
+from stackledger.cli.describing import configuration_text, history_listing, label_tables, ownership, say_provisioning
 from stackledger.cli.flavors import add_flavor_commands
 from stackledger.cli.free_form import KeysCommand
 from stackledger.cli.groups import Group
-from stackledger.cli.histories import history_listing
 from stackledger.cli.options import (
     ComponentName,
     Force,
@@ -23,12 +23,13 @@ from stackledger.cli.options import (
     NewNameOption,
     ThisComponent,
     Yes,
+    one_name,
 )
+from stackledger.cli.paging import pagination
 from stackledger.cli.parameters import ConfiguredCommand, ask_for_missing, once
-from stackledger.cli.printing import Column, Details, Lines, Listing, Table, plain, pointing, ticked
-from stackledger.cli.stacks import one_name, ownership, pagination
+from stackledger.cli.printing import Column, Details, Lines, Listing, Table, pointing, ticked
 from stackledger.cli.talk import say
-from stackledger.cli.values import pairs, with_files
+from stackledger.cli.values import pairs, typed, with_files
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
 
@@ -41,7 +42,7 @@ _COLUMNS = [
     Column("OWNER", "owner"),
     Column("TYPE", "type", shown=False),
     Column("LABELS", "labels", shown=False),
-    Column("CONFIGURATION", "configuration", shown=False),
+    Column("CONFIGURATION", "configuration", show=configuration_text, shown=False),
 ]
 
 _EXAMPLES = {
@@ -141,7 +142,7 @@ def _add_upkeep(group: Group, kind: ComponentType) -> None:
     @group.change("delete", example=f"{program} delete my_{kind} --yes")
     def delete(call: Call, name: ComponentName, yes: Yes = False) -> Done:
         """Delete a component that is part of no stack."""
-        component = call.client.get_component(kind, name)
+        component = call.client.get_component(kind, name, prefix=False)
         call.confirm(f"Delete the {kind.words} '{component.name}'?", yes=yes)
         call.client.delete_component(kind, name)
         return Done(f"Deleted {kind} `{component.name}`.", component.to_json())
@@ -182,30 +183,29 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
     def describe(call: Call, name: ThisComponent = None) -> Details:
         """Show a component's flavor, configuration and labels."""
         component = call.client.get_component(kind, name, as_of=call.as_of)
-        rows = [[key, plain(value)] for key, value in component.configuration.items()]
+        rows = [[key, typed(value)] for key, value in component.configuration.items()]
         title = f"'{component.name}' {kind.upper()} Component Configuration" + (" (ACTIVE)" if component.active else "")
         parts: list[Table | str] = [
             Table(["COMPONENT_PROPERTY", "VALUE"], rows, title=title)
             if rows
             else f"No configuration options are set for component '{component.name}'."
         ]
-        if component.labels:
-            parts.append(Table(["LABEL", "VALUE"], sorted(component.labels.items()), title="Labels"))
+        parts += label_tables(component.labels)
         parts.append(f"Its flavor is '{component.flavor}'.")
         parts.append(ownership(f"{kind.words.capitalize()}", component))
         return Details(component.to_json(), parts)
 
-    @group.query("get", example=f"{program} get", as_of=False)
+    @group.query("get", example=f"{program} get")
     def get(call: Call) -> Details:
         """Print the active stack's component of this type."""
-        component = call.client.get_component(kind, None)
+        component = call.client.get_component(kind, as_of=call.as_of)
         item = {"name": component.name, "id": component.id, "flavor": component.flavor}
         return Details(item, [f"Active {kind.words}: '{component.name}'"])
 
-    @group.query("history", example=f"{program} history my_{kind}", as_of=False, columns=True)
+    @group.listing("history", example=f"{program} history my_{kind}")
     def history(call: Call, name: ThisComponent = None) -> Listing:
         """List what happened to a component, newest first."""
-        return history_listing(call.client.component_history(kind, name))
+        return history_listing(call.client.component_history(kind, name, as_of=call.as_of))
 
     @group.plain("explain", example=f"{program} explain")
     def explain(call: Call) -> Lines:
@@ -218,18 +218,15 @@ def _add_services(group: Group, kind: ComponentType) -> None:
 
     @group.plain("up", example=f"{program} up my_{kind}")
     def up(call: Call, name: ThisComponent = None) -> None:
-        """Provision what a component needs. Local flavors need nothing."""
+        """Start what a component needs, and say what that is."""
         component = call.client.get_component(kind, name)
-        say(f"Nothing to provision: the {kind} `{component.name}` runs no service of its own.")
+        say_provisioning(call.client, [(kind, component.name, component.flavor)])
 
     @group.plain("down", example=f"{program} down my_{kind}")
-    def down(call: Call, name: ThisComponent = None, force: Force = False) -> None:
-        """Suspend what `up` provisioned. Local flavors have nothing to suspend, or with --force to take down."""
+    def down(call: Call, name: ThisComponent = None, _force: Force = False) -> None:
+        """Stop what `up` started, and say what that is. With --force, take it down."""
         component = call.client.get_component(kind, name)
-        what = "take down" if force else "suspend"
-        say(
-            f"Nothing to {what}: the {kind} `{component.name}` of flavor {component.flavor} runs no service of its own."
-        )
+        say_provisioning(call.client, [(kind, component.name, component.flavor)])
 
     @group.plain("logs", example=f"{program} logs my_{kind}")
     def logs(call: Call, name: ThisComponent = None) -> Lines:

@@ -9,7 +9,8 @@ import typer
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
 from stackledger.cli.options import FlavorName, Yes
-from stackledger.cli.printing import Column, Details, Listing, Table, plain, ticked
+from stackledger.cli.printing import Column, Details, Listing, Table, ticked
+from stackledger.cli.values import typed
 from stackledger.domain.component_types import ComponentType
 
 GROUP = Group("flavor")
@@ -31,10 +32,10 @@ Kind = Annotated[
 Source = Annotated[str, typer.Argument(metavar="MODULE.CLASS", help="The dotted name of the flavor's class.")]
 
 
-@GROUP.query("list", example="stackledger flavor list --type artifact-store", as_of=False, columns=True)
+@GROUP.listing("list", example="stackledger flavor list --type artifact-store")
 def list_all(call: Call, kind: Kind = None) -> Listing:
     """List the flavors of all types of component."""
-    return _listing(call.client.list_flavors(_type(kind) if kind else None))
+    return _listing(call.client.list_flavors(_type(kind) if kind else None, as_of=call.as_of))
 
 
 def add_flavor_commands(group: Group, kind: ComponentType) -> None:
@@ -44,15 +45,15 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
     )
     program = f"stackledger {kind.group} flavor"
 
-    @flavors.query("list", example=f"{program} list", as_of=False, columns=True)
+    @flavors.listing("list", example=f"{program} list")
     def list_flavors(call: Call) -> Listing:
         """List the flavors of this type."""
-        return _listing(call.client.list_flavors(kind))
+        return _listing(call.client.list_flavors(kind, as_of=call.as_of))
 
-    @flavors.query("describe", example=f"{program} describe FLAVOR", as_of=False)
+    @flavors.query("describe", example=f"{program} describe FLAVOR")
     def describe(call: Call, name: FlavorName) -> Details:
         """Show a flavor and how it is configured."""
-        flavor = call.client.get_flavor(kind, name)
+        flavor = call.client.get_flavor(kind, name, as_of=call.as_of)
         rows = [[field["name"], field["type"], _needed(field), field["description"] or ""] for field in flavor.fields]
         return Details(
             flavor.to_json(),
@@ -73,7 +74,7 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
     @flavors.change("delete", example=f"{program} delete my_flavor --yes")
     def delete(call: Call, name: FlavorName, yes: Yes = False) -> Done:
         """Take a flavor of your own away. No component may be of it."""
-        flavor = call.client.get_flavor(kind, name)
+        flavor = call.client.find_flavor(kind, name)
         call.confirm(f"Delete the {kind.words} flavor '{flavor.name}'?", yes=yes)
         call.client.delete_flavor(kind, name)
         return Done(f"Deleted the {kind.words} flavor `{flavor.name}`.", flavor.to_json())
@@ -88,7 +89,7 @@ def _listing(flavors: Any) -> Listing:
 def _needed(field: dict[str, Any]) -> str:
     if field["required"]:
         return "[required]"
-    return "" if field["default"] is None else f"default: {plain(field['default'])}"
+    return "" if field["default"] is None else f"default: {typed(field['default'])}"
 
 
 def _type(text: str) -> ComponentType:

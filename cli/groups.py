@@ -73,7 +73,6 @@ class Group:
         example: str,
         as_of: bool = True,
         columns: bool = False,
-        cls: type[TyperCommand] = TyperCommand,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Declare a command that reads: it takes `--output`, and `--as-of` unless it reads no view."""
         shared = {"output": _QUERY["output"]}
@@ -81,22 +80,25 @@ class Group:
             shared["columns"] = _LISTING["columns"]
         if as_of:
             shared["as_of"] = _QUERY["as_of"]
-        return self._declared(name, shared, example, cls)
+        return self._declared(name, shared, example, TyperCommand)
 
     def listing(
-        self, name: str, *, example: str, filters: Mapping[str, str], as_of: bool = True, sort: bool = True
+        self,
+        name: str,
+        *,
+        example: str,
+        filters: Mapping[str, str] | None = None,
+        as_of: bool = True,
+        sort: bool = True,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-        """Declare a command that lists, page by page; `filters` are its filters and their help."""
-        shared = {
-            name: (
-                Annotated[_filter_type(name), typer.Option(f"--{name}", metavar=_filter_metavar(name), help=text)],
-                None,
-            )
-            for name, text in filters.items()
-        }
+        """Declare a command that lists, page by page; `filters` are its filters and their help.
+
+        A function that returns a whole list, without `pagination`, has it sorted and cut for it.
+        """
+        shared = {name: (_filter(name, text), None) for name, text in (filters or {}).items()}
         shared |= {key: value for key, value in _LISTING.items() if sort or key != "sort_by"}
         shared |= _QUERY if as_of else {"output": _QUERY["output"]}
-        return self._declared(name, shared, example, TyperCommand, filters=tuple(filters))
+        return self._declared(name, shared, example, TyperCommand, filters=tuple(filters or ()))
 
     def change(
         self,
@@ -112,11 +114,9 @@ class Group:
         """
         return self._declared(name, _CHANGE, example, cls, bundle=bundle or {})
 
-    def plain(
-        self, name: str, *, example: str, cls: type[TyperCommand] = TyperCommand
-    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    def plain(self, name: str, *, example: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Declare a command without shared options."""
-        return self._declared(name, {}, example, cls)
+        return self._declared(name, {}, example, TyperCommand)
 
     def add(self, group: Group, name: str = "") -> None:
         """Put a group into this one, under its own or another name."""
@@ -218,12 +218,17 @@ class Group:
             raise typer.Exit(call.exit_status)
 
 
-def _filter_metavar(name: str) -> str:
-    return "POSITION|TIME" if name in {"since", "until"} else "KEY[=VALUE]" if name == "label" else name.upper()
-
-
-def _filter_type(name: str) -> Any:
-    return list[str] | None if name in {"label", "tag", "type"} else str | None
+def _filter(name: str, text: str) -> Any:
+    """Return the option of a filter: labels, tags and types may be several, since and until are moments."""
+    several = name in {"label", "tag", "type"}
+    moment = name in {"since", "until"}
+    option = typer.Option(
+        f"--{name}",
+        metavar="POSITION|TIME" if moment else "KEY[=VALUE]" if name == "label" else name.upper(),
+        help=text,
+        callback=options.moment if moment else None,
+    )
+    return Annotated[list[str] | None if several else str | None, option]
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> Listing:

@@ -28,7 +28,7 @@ Names = Annotated[
 ]
 
 
-@GROUP.query("list", example="stackledger integration list", as_of=False, columns=True)
+@GROUP.listing("list", example="stackledger integration list", as_of=False)
 def list_integrations(call: Call) -> Listing:
     """List the integrations, and which are installed."""
     return Listing([found.to_json() for found in call.client.list_integrations()], _COLUMNS)
@@ -51,8 +51,10 @@ def install(call: Call, names: Names = None, yes: Yes = False) -> Done:
 
 @GROUP.plain("uninstall", example="stackledger integration uninstall sklearn --yes")
 def uninstall(call: Call, names: Names = None, yes: Yes = False) -> Done:
-    """Remove the packages of integrations from this Python."""
-    packages = call.client.integration_requirements(names)
+    """Remove the packages of integrations from this Python. What others need stays."""
+    packages = call.client.integration_leftovers(names)
+    if not packages:
+        return Done("Nothing was uninstalled: other installed packages need all that these integrations do.")
     call.confirm(f"Uninstall {', '.join(packages)}?", yes=yes)
     call.client.uninstall_packages(packages)
     return Done(f"Uninstalled {', '.join(packages)}.")

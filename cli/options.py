@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from stackledger.cli.completion import component_names, flavor_names, secret_names, stack_names
+from stackledger.domain.errors import UsageError
 
 Format = Literal["table", "json", "yaml", "csv", "tsv"]
 
@@ -14,10 +15,20 @@ Format = Literal["table", "json", "yaml", "csv", "tsv"]
 # Every command that prints.
 Output = Annotated[Format, typer.Option(envvar="STACKLEDGER_OUTPUT", help="How to print the result.")]
 
+
+def moment(text: str | None) -> str | None:
+    """Return a POSITION|TIME, or raise UsageError for what is neither."""
+    if text is not None:
+        from stackledger.client.moments import check_moment  # most calls are about now
+
+        check_moment(text)
+    return text
+
+
 # Queries.
 AsOf = Annotated[
     str | None,
-    typer.Option(metavar="POSITION|TIME", help="Answer as of this position or time of the log."),
+    typer.Option(metavar="POSITION|TIME", help="Answer as of this position or time of the log.", callback=moment),
 ]
 Columns = Annotated[str | None, typer.Option(metavar="A,B,…", help="Print these columns only, in this order.")]
 SortBy = Annotated[str | None, typer.Option(metavar="[desc:]FIELD", help="Sort the list by this field.")]
@@ -55,3 +66,10 @@ NameOfCopy = Annotated[str, typer.Argument(metavar="NEW_NAME", help="The name of
 FlavorName = Annotated[str, typer.Argument(metavar="FLAVOR", autocompletion=flavor_names, help="The flavor.")]
 SecretName = Annotated[str, typer.Argument(metavar="SECRET", autocompletion=secret_names, help="The secret.")]
 Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Ask for every value that is not given.")]
+
+
+def one_name(argument: str | None, option: str | None) -> str:
+    """Return the new name, given as an argument or with -n."""
+    if (argument is None) == (option is None):
+        raise UsageError("Give the new name once.", hint="As an argument, or with -n NEW_NAME.")
+    return argument or option or ""

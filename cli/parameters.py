@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stackledger.cli.free_form import ARGUMENTS, FreeForm
 from stackledger.cli.talk import answer, say
+from stackledger.cli.values import typed
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
@@ -36,7 +36,7 @@ def ask_for_missing(
         skippable = not field["required"] or (current is not None and name in current)
         kept = (current or {}).get(name, field["default"])
         notes = [field["type"], "a reference such as {{name.key}}" if field["secret"] else ""]
-        notes += [f"ENTER for {_short(kept)}" if kept is not None else "ENTER to skip"] if skippable else ["required"]
+        notes += [f"ENTER for {typed(kept)}" if kept is not None else "ENTER to skip"] if skippable else ["required"]
         question = f"{name} ({', '.join(note for note in notes if note)})"
         value = answer(question)
         while not value and not skippable:
@@ -95,12 +95,8 @@ def _about(field: Mapping[str, Any]) -> str:
     if field["required"]:
         notes.append("required")
     elif field["default"] is not None:
-        notes.append(f"default: {_short(field['default'])}")
+        notes.append(f"default: {typed(field['default'])}")
     if field["secret"]:
         notes.append("a reference to a secret")
     text = field["description"] or ""
     return f"{text}  {''.join(f'[{note}]' for note in notes)}".strip()
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

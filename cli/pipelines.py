@@ -9,8 +9,8 @@ import typer
 from stackledger.cli import runs
 from stackledger.cli.calls import Call
 from stackledger.cli.groups import Group
+from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
-from stackledger.cli.stacks import pagination
 
 GROUP = Group("pipeline")
 GROUP.add(runs.GROUP, "runs")

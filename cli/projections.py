@@ -21,7 +21,7 @@ _COLUMNS = [
 ]
 
 
-@GROUP.query("list", example="stackledger projection list", as_of=False, columns=True)
+@GROUP.listing("list", example="stackledger projection list", as_of=False)
 def list_projections(call: Call) -> Listing:
     """List the projections. Each has come to a position of the log, which was checked at a time."""
     return Listing([projection.to_json() for projection in call.client.list_projections()], _COLUMNS)

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from stackledger.cli.calls import Call
+from stackledger.cli.describing import configuration_text
 from stackledger.cli.groups import Group
+from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Lines, Listing, Table, plain
-from stackledger.cli.stacks import pagination
+from stackledger.cli.values import typed
 
 GROUP = Group("run", "See runs, their steps and what these printed.")
 
@@ -72,9 +74,9 @@ def describe(call: Call, name: RunName) -> Details:
         ["STACK", item["stack"]["name"]],
         *([f"CODE {key.upper()}", plain(value)] for key, value in item["code"].items()),
     ]
-    rows += [[f"PARAMETER {key}", plain(value)] for key, value in item["parameters"].items()]
+    rows += [[f"PARAMETER {key}", typed(value)] for key, value in item["parameters"].items()]
     components = [
-        [one["type"].upper(), one["name"], one["flavor"], plain(one["configuration"])]
+        [one["type"].upper(), one["name"], one["flavor"], configuration_text(one["configuration"])]
         for one in item["stack"]["components"]
     ]
     steps = [[column.cell(step) for column in _STEPS if column.shown] for step in item["steps"]]
@@ -92,7 +94,7 @@ def describe(call: Call, name: RunName) -> Details:
     )
 
 
-@GROUP.query("steps", example="stackledger run steps training-2026-03-01", columns=True)
+@GROUP.listing("steps", example="stackledger run steps training-2026-03-01")
 def steps(call: Call, name: RunName) -> Listing:
     """List the steps of a run."""
     found = call.client.run_steps(name, as_of=call.as_of)

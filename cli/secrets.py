@@ -9,9 +9,9 @@ import typer
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.free_form import FreeForm
 from stackledger.cli.groups import Group
-from stackledger.cli.options import Interactive, NewName, NewNameOption, SecretName, Yes
+from stackledger.cli.options import Interactive, NewName, NewNameOption, SecretName, Yes, one_name
+from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Listing, Table
-from stackledger.cli.stacks import one_name, pagination
 from stackledger.cli.talk import answer, say
 from stackledger.cli.values import with_files
 from stackledger.domain.errors import UsageError
@@ -41,21 +41,30 @@ def create(
     return Done(f"Secret '{secret.name}' successfully created.", _shown(secret))
 
 
-@GROUP.listing("list", example="stackledger secret list", filters={"name": "Only this name."})
+@GROUP.listing(
+    "list",
+    example="stackledger secret list",
+    filters={
+        "name": "Only this name; also contains:, startswith: or endswith:TEXT.",
+        "owner": "Only those of this user.",
+    },
+)
 def list_secrets(call: Call) -> Listing:
     """List the secrets and the names of their keys."""
     page = call.client.list_secrets(filters=call.filters, as_of=call.as_of, **call.paging)
     return Listing([_shown(secret) for secret in page.items], _COLUMNS, pagination(page), nothing="No secrets found.")
 
 
-@GROUP.query("get", example="stackledger secret get aws --reveal", as_of=False)
+@GROUP.query("get", example="stackledger secret get aws --reveal")
 def get(
     call: Call,
     name: SecretName,
     reveal: Annotated[bool, typer.Option("--reveal", help="Print the values themselves.")] = False,
 ) -> Details:
     """Show a secret, its values masked."""
-    secret = call.client.get_secret(name, reveal=reveal)
+    if reveal and call.as_of is not None:
+        raise UsageError("Earlier values are not kept, so --reveal and --as-of do not go together.")
+    secret = call.client.get_secret(name, reveal=reveal, as_of=call.as_of)
     values = {key: secret.values[key] if reveal else _MASK for key in secret.keys}
     item = {**secret.to_json(), "values": values}
     return Details(item, [Table(["KEY", "VALUE"], list(values.items()), title=f"'{secret.name}' secret")])
@@ -81,7 +90,7 @@ def rename(call: Call, name: SecretName, new_name: NewName = None, new_name_opti
 @GROUP.change("delete", example="stackledger secret delete aws --yes")
 def delete(call: Call, name: SecretName, yes: Yes = False) -> Done:
     """Delete a secret that no configuration refers to."""
-    secret = call.client.get_secret(name)
+    secret = call.client.get_secret(name, prefix=False)
     call.confirm(f"Delete the secret '{secret.name}'?", yes=yes)
     call.client.delete_secret(name)
     return Done(f"Secret '{secret.name}' successfully deleted.", _shown(secret))

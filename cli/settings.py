@@ -17,7 +17,7 @@ GROUP = Group("config")
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The setting.")]
 
 
-@GROUP.query("list", example="stackledger config list", as_of=False, columns=True)
+@GROUP.listing("list", example="stackledger config list", as_of=False)
 def list_settings(call: Call) -> Listing:
     """List the settings."""
     settings = call.client.get_config()

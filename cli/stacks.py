@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.component_options import REMOVED, RemovalCommand, component_options, removal_options, removed
+from stackledger.cli.describing import (
+    changes_listing,
+    history_listing,
+    label_tables,
+    ownership,
+    say_provisioning,
+)
 from stackledger.cli.groups import Group
-from stackledger.cli.histories import changes_listing, history_listing
-from stackledger.cli.options import Force, Labels, NameOfCopy, NewName, NewNameOption, StackName, ThisStack, Yes
+from stackledger.cli.options import (
+    Force,
+    Labels,
+    NameOfCopy,
+    NewName,
+    NewNameOption,
+    StackName,
+    ThisStack,
+    Yes,
+    moment,
+    one_name,
+)
+from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Lines, Listing, Table, plain, pointing, ticked
 from stackledger.cli.talk import say
 from stackledger.cli.values import pairs
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from stackledger.client.results import Stack
 
 GROUP = Group("stack", announce=True)
 
@@ -91,16 +112,15 @@ def describe(call: Call, name: ThisStack = None) -> Details:
             caption=f"'{stack.name}' stack" + (" (ACTIVE)" if stack.active else ""),
         )
     ]
-    if stack.labels:
-        parts.append(Table(["LABEL", "VALUE"], sorted(stack.labels.items()), title="Labels"))
+    parts += label_tables(stack.labels)
     parts.append(ownership("Stack", stack))
     return Details(item, parts)
 
 
-@GROUP.query("get", example="stackledger stack get", as_of=False)
+@GROUP.query("get", example="stackledger stack get")
 def get(call: Call) -> Details:
     """Print which stack is active, and for whom."""
-    stack, scope = call.client.active_stack()
+    stack, scope = call.client.active_stack(as_of=call.as_of)
     return Details(
         {"name": stack.name, "id": stack.id, "scope": scope}, [f"The {scope} active stack is: '{stack.name}'"]
     )
@@ -157,16 +177,16 @@ def remove_component(call: Call, flags: Mapping[str, bool], name: ThisStack = No
 
 
 @GROUP.change("copy", example="stackledger stack copy my_stack my_stack_2")
-def copy(call: Call, name: StackName, new_name: NameOfCopy) -> Done:
+def copy(call: Call, name: StackName, new_name: NameOfCopy, decouple_stores: Decouple = False) -> Done:
     """Register a copy of a stack under another name."""
-    stack = call.client.copy_stack(name, new_name)
+    stack = call.client.copy_stack(name, new_name, decouple_stores=decouple_stores)
     return Done(f"Stack '{stack.name}' successfully registered!", stack.to_json())
 
 
 @GROUP.change("delete", example="stackledger stack delete my_stack --yes --recursive")
 def delete(call: Call, name: StackName, yes: Yes = False, recursive: Recursive = False) -> Done:
     """Delete a stack that is not active. Runs on it keep what they ran on."""
-    stack = call.client.get_stack(name)
+    stack = call.client.get_stack(name, prefix=False)
     call.confirm(f"Delete the stack '{stack.name}'{' and components only it uses' if recursive else ''}?", yes=yes)
     call.client.delete_stack(name, recursive=recursive)
     return Done(f"Deleted stack '{stack.name}'.", stack.to_json())
@@ -186,7 +206,7 @@ def unshare(call: Call, name: StackName) -> Done:
     return Done(f"Stack '{stack.name}' is private now.", stack.to_json())
 
 
-@GROUP.plain("export", example="stackledger stack export my_stack stack.yaml")
+@GROUP.query("export", example="stackledger stack export my_stack stack.yaml")
 def export(
     call: Call,
     name: ThisStack = None,
@@ -195,7 +215,7 @@ def export(
     """Write a stack and its components as YAML."""
     from stackledger.cli.files import write_new, yaml_text
 
-    text = yaml_text(call.client.export_stack(name))
+    text = yaml_text(call.client.export_stack(name, as_of=call.as_of))
     if file is None:
         return Lines(text.splitlines())
     write_new(file, text)
@@ -223,9 +243,7 @@ def import_stack(
     return Done(f"Stack '{stack.name}' successfully imported!", stack.to_json())
 
 
-@GROUP.query(
-    "export-requirements", example="stackledger stack export-requirements my_stack --output-file reqs.txt", as_of=False
-)
+@GROUP.query("export-requirements", example="stackledger stack export-requirements my_stack --output-file reqs.txt")
 def export_requirements(
     call: Call,
     name: ThisStack = None,
@@ -235,7 +253,7 @@ def export_requirements(
     """Print the packages that the stack's components need."""
     from stackledger.cli.files import write_new
 
-    requirements = call.client.stack_requirements(name)
+    requirements = call.client.stack_requirements(name, as_of=call.as_of)
     if output_file is None:
         return Lines(requirements)
     write_new(output_file, "".join(f"{line}\n" for line in requirements), overwrite=overwrite)
@@ -245,32 +263,32 @@ def export_requirements(
 
 @GROUP.plain("up", example="stackledger stack up my_stack")
 def up(call: Call, name: ThisStack = None) -> None:
-    """Provision what a stack needs. Local flavors need nothing."""
-    stack = call.client.get_stack(name)
-    say(f"Nothing to provision: no component of the stack '{stack.name}' runs a service of its own.")
+    """Start what a stack's components need, and say what that is."""
+    say_provisioning(call.client, _parts(call.client.get_stack(name)))
 
 
 @GROUP.plain("down", example="stackledger stack down my_stack")
-def down(call: Call, name: ThisStack = None, force: Force = False) -> None:
-    """Suspend what `up` provisioned. Local flavors have nothing to suspend, or with --force to take down."""
-    stack = call.client.get_stack(name)
-    what = "take down" if force else "suspend"
-    say(f"Nothing to {what}: no component of the stack '{stack.name}' runs a service of its own.")
+def down(call: Call, name: ThisStack = None, _force: Force = False) -> None:
+    """Stop what `up` started, and say what that is. With --force, take it down."""
+    say_provisioning(call.client, _parts(call.client.get_stack(name)))
 
 
-@GROUP.query("history", example="stackledger stack history my_stack", as_of=False, columns=True)
+@GROUP.listing("history", example="stackledger stack history my_stack")
 def history(call: Call, name: ThisStack = None) -> Listing:
     """List what happened to a stack, newest first."""
-    return history_listing(call.client.stack_history(name))
+    return history_listing(call.client.stack_history(name, as_of=call.as_of))
 
 
 @GROUP.query("diff", example="stackledger stack diff my_stack --from 12 --to 40", as_of=False, columns=True)
 def diff(
     call: Call,
-    start: Annotated[str, typer.Option("--from", metavar="POSITION|TIME", help="Compare the stack as it was then")],
+    start: Annotated[
+        str, typer.Option("--from", metavar="POSITION|TIME", help="Compare the stack as it was then", callback=moment)
+    ],
     name: ThisStack = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="POSITION|TIME", help="with then; with now if not given.")
+        str | None,
+        typer.Option("--to", metavar="POSITION|TIME", help="with then; with now if not given.", callback=moment),
     ] = None,
 ) -> Listing:
     """Show what differs between two moments. The configuration of components is compared too."""
@@ -281,10 +299,13 @@ def diff(
 def restore(
     call: Call,
     name: StackName,
-    as_of: Annotated[str, typer.Option("--as-of", metavar="POSITION|TIME", help="The moment to go back to.")],
+    as_of: Annotated[
+        str, typer.Option("--as-of", metavar="POSITION|TIME", help="The moment to go back to.", callback=moment)
+    ],
+    decouple_stores: Decouple = False,
 ) -> Done:
     """Make a stack what it was earlier. Deleted components are registered anew."""
-    stack = call.client.restore_stack(name, as_of)
+    stack = call.client.restore_stack(name, as_of, decouple_stores=decouple_stores)
     return Done(f"Stack '{stack.name}' restored to what it was at {as_of}.", stack.to_json())
 
 
@@ -295,19 +316,5 @@ def _names_column(kind: ComponentType, *, shown: bool) -> Column:
     return Column(kind.upper(), kind.value, value=names, show=plain, shown=shown)
 
 
-def pagination(page: Any) -> JSON:
-    """Return what JSON says of a page."""
-    return {"page": page.page, "pages": page.pages, "size": page.size, "total": page.total}
-
-
-def ownership(what: str, thing: Any) -> str:
-    """Return the sentence that says whose something is."""
-    privacy = "shared" if thing.shared else "private"
-    return f"{what} '{thing.name}' with id '{thing.id}' is owned by user {thing.owner} and is '{privacy}'."
-
-
-def one_name(argument: str | None, option: str | None) -> str:
-    """Return the new name, given as an argument or with -n."""
-    if (argument is None) == (option is None):
-        raise UsageError("Give the new name once.", hint="As an argument, or with -n NEW_NAME.")
-    return argument or option or ""
+def _parts(stack: Stack) -> list[tuple[str, str, str]]:
+    return [(kind, ref.name, ref.flavor) for kind, refs in stack.components.items() for ref in refs]

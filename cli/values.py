@@ -1,10 +1,12 @@
-"""Values given on the command line: `key=value`, `@file`, `-` for standard input, and lists of columns."""
+"""Values given on the command line: `key=value`, `@file`, `-` for standard input, JSON."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from stackledger.domain.errors import UsageError
 from stackledger.domain.names import visible
@@ -54,6 +56,11 @@ def with_files(given: Mapping[str, str], *, stdin: bool = False) -> dict[str, st
         else:
             found[key] = value
     return found
+
+
+def typed(value: Any) -> str:
+    """Return a value of a configuration as somebody types it: texts as they are, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _decoded(content: bytes, what: str) -> str:

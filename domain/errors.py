@@ -41,10 +41,12 @@ from collections.abc import Iterable
 
 
 def near_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
-    """Return the known names that somebody who typed `name` may have meant, best first."""
+    """Return the known names that somebody who typed `name` may have meant, best first; what it begins is near too."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), by_fold, n=most, cutoff=0.6)
-    return tuple(by_fold[match] for match in close)
+    typed = name.casefold()
+    close = difflib.get_close_matches(typed, by_fold, n=most, cutoff=0.6)
+    longer = sorted(fold for fold in by_fold if typed and fold.startswith(typed))
+    return tuple(by_fold[match] for match in list(dict.fromkeys((*close, *longer)))[:most])
 
 
 def raised(kind: str, message: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,33 +50,47 @@ def requirements(name: str) -> tuple[str, ...]:
     )
 
 
-def install_command(names: Iterable[str]) -> list[str]:
-    """Return the command that installs the integrations into the Python that runs this."""
-    return [*_PIP, "install", *_all(names)]
+def names() -> list[str]:
+    """Return the names of all integrations."""
+    return sorted(_REQUIREMENTS)
 
 
-def uninstall_command(names: Iterable[str]) -> list[str]:
-    """Return the command that removes the libraries of the integrations, but not what another one needs, too."""
-    going = {folded(name) for name in names}
-    going_packages = [_package(requirement) for requirement in _all(going)]
-    staying = {
+def requirements_of(several: Iterable[str]) -> list[str]:
+    """Return what pip installs for several integrations, each requirement once, or raise NotFound."""
+    return list(dict.fromkeys(requirement for name in several for requirement in requirements(name)))
+
+
+def leftovers(several: Iterable[str]) -> list[str]:
+    """Return the packages of integrations that nothing else installed needs, or raise NotFound."""
+    given = list(several)
+    going = {folded(name) for name in given}
+    packages = [_package(requirement) for requirement in requirements_of(given)]
+    needed = _needed_without(set(packages))
+    for integration in integrations():
+        if integration.installed and folded(integration.name) not in going:
+            needed.update(map(_package, integration.requirements))
+    return [package for package in packages if package not in needed]
+
+
+def _needed_without(packages: set[str]) -> set[str]:
+    """Return what all installed packages but these require."""
+    from importlib.metadata import distributions  # slow to import, and only asked for here
+
+    return {
         _package(requirement)
-        for integration in integrations()
-        if integration.installed and folded(integration.name) not in going
-        for requirement in integration.requirements
+        for distribution in distributions()
+        if _normal(distribution.name) not in packages
+        for requirement in distribution.requires or ()
+        if "extra ==" not in requirement
     }
-    return [*_PIP, "uninstall", "--yes", *(package for package in going_packages if package not in staying)]
-
-
-_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-
-
-def _all(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(requirement for name in names for requirement in requirements(name)))
 
 
 def _package(requirement: str) -> str:
-    return requirement.partition(">=")[0]
+    return _normal(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_installed(requirement: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.own_flavor import write_alerter_flavor
 from tests.support.program import process, stackledger
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -150,6 +151,16 @@ def test_reason_and_ticket_are_in_the_history() -> None:
     assert (entry["reason"], entry["ticket"]) == ("more room", "T-1")
 
 
+def test_nobody_is_asked_about_what_only_begins_so() -> None:
+    with_a_second_stack()
+    ok("secret", "create", "a_secret", "--k=v")
+    for command in (["stack", "delete", "a_new"], ["artifact-store", "delete", "my_art"], ["secret", "delete", "a_s"]):
+        done = stackledger(*command, answers="y\n")
+        assert done.status == 1
+        assert "Did you mean" in done.err
+        assert "[y/N]" not in done.err
+
+
 def test_delete_asks_and_takes_piped_answers() -> None:
     with_a_second_stack()
     refused = stackledger("stack", "delete", "a_new_local_stack", answers="n\n")
@@ -246,6 +257,39 @@ def test_history_diff_and_restore() -> None:
     assert kinds.count("stack.updated") == 2
 
 
+def test_a_deleted_stack_is_restored_as_it_was() -> None:
+    with_a_second_stack()
+    ok("stack", "share", "a_new_local_stack")
+    ok("artifact-store", "share", "my_artifact_store")
+    position = str(json_of("log", "stats")["position"])
+    before = json_of("stack", "describe", "a_new_local_stack")
+    ok("stack", "rename", "a_new_local_stack", "other")
+    ok("stack", "restore", "other", "--as-of", position)
+    assert json_of("stack", "describe", "other")["id"] == before["id"]
+    ok("stack", "delete", "other", "-y", "-r")
+    ok("stack", "restore", "a_new_local_stack", "--as-of", position)
+    after = json_of("stack", "describe", "a_new_local_stack")
+    assert after["id"] != before["id"]
+    assert after["shared"] is True
+    assert json_of("artifact-store", "describe", "my_artifact_store")["shared"] is True
+
+
+def test_stores_that_others_have_paired_since_are_decoupled_when_asked() -> None:
+    with_a_second_stack()
+    ok("metadata-store", "register", "meta", "-f", "sqlite")
+    ok("stack", "register", "first", "-o", "default", "-a", "my_artifact_store", "-m", "meta")
+    position = str(json_of("log", "stats")["position"])
+    ok("stack", "update", "first", "-a", "default", "--decouple-stores")
+    for command in (["restore", "first", "--as-of", position], ["copy", "first", "second"]):
+        if command[0] == "copy":
+            ok("stack", "register", "third", "-o", "default", "-a", "default", "-m", "meta", "--decouple-stores")
+        head = json_of("log", "stats")["position"]
+        refused = stackledger("stack", *command)
+        assert (refused.status, "--decouple-stores" in refused.err) == (1, True)
+        assert json_of("log", "stats")["position"] == head
+        ok("stack", *command, "--decouple-stores")
+
+
 def test_as_of_shows_what_was_there() -> None:
     ok("stack", "list")
     position = json_of("log", "stats")["events"]
@@ -253,10 +297,54 @@ def test_as_of_shows_what_was_there() -> None:
     assert [stack["name"] for stack in json_of("stack", "list", "--as-of", str(position))["items"]] == ["default"]
 
 
-def test_up_and_down_say_that_there_is_nothing_to_do() -> None:
-    assert "Nothing to provision" in stackledger("stack", "up").err
-    assert "Nothing to suspend" in stackledger("stack", "down").err
-    assert "Nothing to take down" in stackledger("orchestrator", "down", "--force").err
+def test_up_and_down_say_what_the_flavors_say() -> None:
+    for command in (["up"], ["down"], ["down", "--force"]):
+        words = [line.split(":")[0] for line in stackledger("stack", *command).err.splitlines()[2:]]
+        assert words == ["orchestrator `default`", "artifact_store `default`"]
+        said = stackledger("orchestrator", *command).err
+        assert "runs steps in the process that starts the run: there is nothing to start or stop." in said
+
+
+def test_every_query_looks_back() -> None:
+    ok("stack", "list")
+    position = str(json_of("log", "stats")["position"])
+    with_a_second_stack()
+    ok("stack", "set", "a_new_local_stack")
+    ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_as_of"))
+    ok("secret", "create", "s", "--k=v")
+    then = ("--as-of", position)
+    assert ok("stack", "get", *then) == "The global active stack is: 'default'\n"
+    assert ok("artifact-store", "get", *then) == "Active artifact store: 'default'\n"
+    assert ok("alerter", "flavor", "list", *then) == ""
+    assert "mine" not in ok("flavor", "list", *then)
+    assert "name: default" in ok("stack", "export", *then)
+    assert {entry["type"] for entry in json_of("stack", "history", "default", *then)["items"]} == {"stack.registered"}
+    for gone in (
+        ["stack", "describe", "a_new_local_stack"],
+        ["stack", "history", "a_new_local_stack"],
+        ["stack", "export-requirements", "a_new_local_stack"],
+        ["artifact-store", "describe", "my_artifact_store"],
+        ["artifact-store", "history", "my_artifact_store"],
+        ["alerter", "flavor", "describe", "mine"],
+        ["secret", "get", "s"],
+    ):
+        assert stackledger(*gone).status == 0, gone
+        assert stackledger(*gone, *then).status == 1, gone
+    assert stackledger("secret", "get", "s", "--reveal", *then).status == 2
+
+
+def test_lists_that_come_whole_are_sorted_and_cut_too() -> None:
+    with_a_second_stack()
+    for name in ("b", "c"):
+        ok("stack", "rename", "a_new_local_stack" if name == "b" else "b", name)
+    found = json_of("stack", "history", "c", "--size", "1", "--page", "2")
+    assert [entry["changes"][0]["to"] for entry in found["items"]] == ["b"]
+    assert found["pagination"] == {"page": 2, "pages": 3, "size": 1, "total": 3}
+    oldest = json_of("stack", "history", "c", "--sort-by", "position")["items"]
+    assert [entry["position"] for entry in oldest] == sorted(entry["position"] for entry in oldest)
+    names = [one["name"] for one in json_of("flavor", "list", "--sort-by", "desc:name")["items"]]
+    assert names == sorted(names, reverse=True)
+    assert stackledger("flavor", "list", "--sort-by", "nam").status == 2
 
 
 def test_requirements_are_a_result(tmp_path: Path) -> None:

@@ -48,12 +48,20 @@ class ComponentClient(Session):
         return self._read(query, as_of)
 
     def get_component(
-        self, component_type: str, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None
+        self,
+        component_type: str,
+        name_id_or_prefix: str | None = None,
+        *,
+        as_of: str | int | None = None,
+        prefix: bool = True,
     ) -> Component:
-        """Return a component by id, name or what begins one; the active stack's if none is named."""
+        """Return a component by id, name or what begins one; the active stack's if none is named.
+
+        Without `prefix` no beginning of a name is taken, as changes do.
+        """
 
         def query(view: View) -> Component:
-            row = self._component_row(view, component_type, name_id_or_prefix, prefix=True)
+            row = self._component_row(view, component_type, name_id_or_prefix, prefix=prefix)
             return _component(row, self._active_components(view), self._names())
 
         return self._read(query, as_of)
@@ -191,11 +199,13 @@ class ComponentClient(Session):
             _, loaded = self._flavor(command.type, command.flavor)
             prepare(loaded, command.configuration, self._ledger.home, command.component_id)
 
-    def _flavor(self, kind: ComponentType, name: str) -> tuple[FlavorEntry, type[Flavor]]:
+    def _flavor(
+        self, kind: ComponentType, name: str, *, as_of: str | int | None = None
+    ) -> tuple[FlavorEntry, type[Flavor]]:
         """Return a flavor's entry and its class, a custom one imported from the working directory or repository too."""
         from stackledger.flavors import catalogue
 
-        entry = catalogue.find(kind, name, self._read(registered_flavors))
+        entry = catalogue.find(kind, name, self._read(registered_flavors, as_of))
         return entry, catalogue.load(entry, self._search_path())
 
     def _search_path(self) -> list[Path]:

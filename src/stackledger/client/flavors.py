@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from stackledger.client.components import ComponentClient, registered_flavors
 from stackledger.client.results import Flavor, Integration
 from stackledger.domain.component_types import MEANINGS, ComponentType
-from stackledger.domain.errors import StackledgerError
+from stackledger.domain.errors import BuiltIn, StackledgerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,22 +19,33 @@ if TYPE_CHECKING:
     from stackledger.flavors.catalogue import FlavorEntry
 
 
+_STDERR = 2
+
+
 class FlavorClient(ComponentClient):
     """Flavors: the catalogue, and those that users add."""
 
-    def list_flavors(self, component_type: str | None = None) -> list[Flavor]:
-        """Return the flavors of a type, or of all types, without their fields."""
+    def list_flavors(self, component_type: str | None = None, *, as_of: str | int | None = None) -> list[Flavor]:
+        """Return the flavors of a type, or of all types, without what only their classes know."""
         from stackledger.flavors import catalogue
 
         kind = ComponentType(component_type) if component_type else None
-        return [_flavor(entry, []) for entry in catalogue.entries(kind, self._read(registered_flavors))]
+        return [_flavor(entry) for entry in catalogue.entries(kind, self._read(registered_flavors, as_of))]
 
-    def get_flavor(self, component_type: str, name: str) -> Flavor:
-        """Return a flavor and the fields of its configuration."""
+    def find_flavor(self, component_type: str, name: str) -> Flavor:
+        """Return a flavor without what only its class knows, which may be gone."""
+        from stackledger.flavors import catalogue
+
+        return _flavor(catalogue.find(ComponentType(component_type), name, self._read(registered_flavors)))
+
+    def get_flavor(self, component_type: str, name: str, *, as_of: str | int | None = None) -> Flavor:
+        """Return a flavor, the fields of its configuration, and what `up` and `down` say of its components."""
         from stackledger.flavors.validation import describe_fields
 
-        entry, loaded = self._flavor(ComponentType(component_type), name)
-        return _flavor(entry, [asdict(field) for field in describe_fields(loaded)])
+        entry, loaded = self._flavor(ComponentType(component_type), name, as_of=as_of)
+        return _flavor(entry)._replace(
+            fields=[asdict(field) for field in describe_fields(loaded)], provisioning=loaded.provisioning
+        )
 
     def register_flavor(self, component_type: str, source: str) -> Flavor:
         """Add a flavor of one's own: `source` is the dotted name of a class that this Python can import."""
@@ -61,6 +73,11 @@ class FlavorClient(ComponentClient):
 
         kind = ComponentType(component_type)
         entry = catalogue.find(kind, name, self._read(registered_flavors))
+        if not entry.custom:
+            raise BuiltIn(
+                f"The {kind.words} flavor {entry.name!r} comes with an installed package, so it cannot be deleted.",
+                hint="Only flavors that were registered can: `flavor list` ticks them as CUSTOM.",
+            )
         of_it = self._read(lambda view: components(view, kind.value, filters=self._filters({"flavor": entry.name})))
         command = flavors.DeleteFlavor(
             type=kind, name=entry.name, names={component.id: component.name for component in of_it.items}
@@ -80,8 +97,13 @@ class FlavorClient(ComponentClient):
         """Return the packages that integrations need; those of all if none is named."""
         from stackledger.flavors import integrations
 
-        chosen = names or [integration.name for integration in integrations.integrations()]
-        return list(dict.fromkeys(package for name in chosen for package in integrations.requirements(name)))
+        return integrations.requirements_of(names or integrations.names())
+
+    def integration_leftovers(self, names: Sequence[str] | None = None) -> list[str]:
+        """Return the packages that nothing needs without these integrations; without any if none is named."""
+        from stackledger.flavors import integrations
+
+        return integrations.leftovers(names or integrations.names())
 
     def explain(self, component_type: str) -> str:
         """Return what components of a type are for."""
@@ -93,23 +115,27 @@ class FlavorClient(ComponentClient):
 
     def uninstall_packages(self, packages: Sequence[str]) -> None:
         """Remove packages from this Python with pip."""
-        from packaging.requirements import Requirement
-
-        _pip("uninstall", "--yes", *(Requirement(package).name for package in packages))
+        _pip("uninstall", "--yes", *packages)
 
 
-def _flavor(entry: FlavorEntry, fields: list[dict[str, object]]) -> Flavor:
+def _flavor(entry: FlavorEntry) -> Flavor:
     return Flavor(
         name=entry.name,
         type=entry.type.value,
         source=entry.source,
         custom=entry.custom,
         summary=entry.summary,
-        fields=fields,
+        fields=[],
+        provisioning=None,
     )
 
 
 def _pip(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)  # noqa: S603 - our own arguments
+    # What pip tells is talk: it goes where talk goes.
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, check=False, stdout=_STDERR)  # noqa: S603 - our own arguments
     if done.returncode != 0:
-        raise StackledgerError(f"pip {arguments[0]} failed with exit status {done.returncode}.")
+        raise StackledgerError(
+            f"pip {arguments[0]} failed with exit status {done.returncode}; what it said stands above.",
+            hint=f"Try it yourself: {shlex.join(command)}",
+        )

@@ -102,7 +102,7 @@ class HistoryClient(Session):
             "types": types,
         }
 
-    def stack_history(self, name: str | None = None) -> list[Change]:
+    def stack_history(self, name: str | None = None, *, as_of: str | int | None = None) -> list[Change]:
         """Return what happened to a stack, newest first; a deleted one is found by the name it had last."""
         from stackledger.projections import history
 
@@ -110,9 +110,11 @@ class HistoryClient(Session):
             stack_id = self._active(view)[0].stack.id if name is None else history.stack_id(view, name)
             return history.of_stack(view, stack_id)
 
-        return self._changes(self._read(query))
+        return self._changes(self._read(query, as_of))
 
-    def component_history(self, component_type: str, name: str | None = None) -> list[Change]:
+    def component_history(
+        self, component_type: str, name: str | None = None, *, as_of: str | int | None = None
+    ) -> list[Change]:
         """Return what happened to a component, newest first; a deleted one is found by the name it had last."""
         from stackledger.projections import history
 
@@ -126,7 +128,7 @@ class HistoryClient(Session):
                 raise NotFound(f"The active stack has no {kind.words}.", hint="Name one.")
             return history.of_component(view, refs[0].id)
 
-        return self._changes(self._read(query))
+        return self._changes(self._read(query, as_of))
 
     def diff_stack(self, name: str | None, start: str | int, end: str | int | None = None) -> list[dict[str, Any]]:
         """Return what differs between two moments of a stack, field by field, its components' configuration too."""

@@ -39,9 +39,14 @@ class SecretClient(Session):
 
         return self._read(query, as_of)
 
-    def get_secret(self, name: str, *, reveal: bool = False) -> Secret:
-        """Return a secret by id, name or what begins one; its values with `reveal`."""
-        row = self._read(lambda view: registry_queries.secret(view, name))
+    def get_secret(
+        self, name: str, *, reveal: bool = False, as_of: str | int | None = None, prefix: bool = True
+    ) -> Secret:
+        """Return a secret by id, name or what begins one (not of a name without `prefix`).
+
+        With `reveal` it has its values as they are now: earlier ones are not kept.
+        """
+        row = self._read(lambda view: registry_queries.secret(view, name, prefix=prefix), as_of)
         return _secret(row, self._names(), self._ledger.secret_values.read(row.id) if reveal else {})
 
     def create_secret(self, name: str, values: Mapping[str, str]) -> Secret:

@@ -41,26 +41,31 @@ class StackClient(Session):
 
         return self._read(query, as_of)
 
-    def get_stack(self, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None) -> Stack:
-        """Return a stack by id, name or what begins one; the active one if none is named."""
+    def get_stack(
+        self, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None, prefix: bool = True
+    ) -> Stack:
+        """Return a stack by id, name or what begins one; the active one if none is named.
+
+        Without `prefix` no beginning of a name is taken, as changes do.
+        """
 
         def query(view: View) -> Stack:
             if name_id_or_prefix is None:
                 row = self._active(view)[0].stack
             else:
-                row = registry_queries.stack(view, name_id_or_prefix)
+                row = registry_queries.stack(view, name_id_or_prefix, prefix=prefix)
             return _stack(row, self._active_id(view), self._names())
 
         return self._read(query, as_of)
 
-    def active_stack(self) -> tuple[Stack, str]:
+    def active_stack(self, *, as_of: str | int | None = None) -> tuple[Stack, str]:
         """Return the active stack and for whom it is: `environment`, `repository` or `global`."""
 
         def query(view: View) -> tuple[Stack, str]:
             active, scope = self._active(view)
             return _stack(active.stack, active.stack.id, self._names()), scope
 
-        return self._read(query)
+        return self._read(query, as_of)
 
     def create_stack(
         self,
@@ -128,11 +133,11 @@ class StackClient(Session):
         row, position = self._seen(name)
         return self._changed(row, position, stacks.RenameStack(stack_id=row.id, name=new_name))
 
-    def copy_stack(self, name: str, new_name: str) -> Stack:
+    def copy_stack(self, name: str, new_name: str, *, decouple_stores: bool = False) -> Stack:
         """Register a stack with the components and labels of another."""
         row, _ = self._seen(name)
         ids = {kind: [ref.id for ref in refs] for kind, refs in row.components.items()}
-        return self.create_stack(new_name, ids, labels=row.labels)
+        return self.create_stack(new_name, ids, labels=row.labels, decouple_stores=decouple_stores)
 
     def share_stack(self, name: str) -> Stack:
         """Mark a stack as shared."""

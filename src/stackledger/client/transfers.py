@@ -24,7 +24,7 @@ _FORMAT = 1
 class TransferClient(StackClient, ComponentClient):
     """Stacks as a whole."""
 
-    def export_stack(self, name: str | None = None) -> dict[str, Any]:
+    def export_stack(self, name: str | None = None, *, as_of: str | int | None = None) -> dict[str, Any]:
         """Return a stack and its components as `import_stack` takes them; references to secrets stay references."""
 
         def query(view: View) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class TransferClient(StackClient, ComponentClient):
                 },
             }
 
-        return self._read(query)
+        return self._read(query, as_of)
 
     def import_stack(self, name: str | None, exported: Mapping[str, Any], *, decouple_stores: bool = False) -> Stack:
         """Register an exported stack, under another name if one is given, and those of its components that are missing.
@@ -74,18 +74,19 @@ class TransferClient(StackClient, ComponentClient):
         self._change(stacks.DECIDER, stacks.AssembleStack(new=tuple(new), stack=register))
         return self.get_stack(register.stack_id)
 
-    def restore_stack(self, name: str, as_of: str | int) -> Stack:
+    def restore_stack(self, name: str, as_of: str | int, *, decouple_stores: bool = False) -> Stack:
         """Make a stack what it was at an earlier moment, by new events.
 
-        Components deleted since are registered anew under their old names; it is refused where such a name is taken.
-        Components that are still there stay as they are now, since other stacks may use them.
+        `name` is the stack's name then or now, or its id. Components deleted since are registered anew under their
+        old names; it is refused where such a name is taken. Components that are still there stay as they are now,
+        since other stacks may use them, and so does the name of a stack that is still there.
         """
         from stackledger.domain import stacks
         from stackledger.domain.events.stacks import stack_tag
         from stackledger.eventlog.ids import new_id
 
         def then(view: View) -> tuple[StackRow, dict[str, ComponentRow]]:
-            row = registry_queries.stack(view, name, prefix=False)
+            row = _stack_then(view, name)
             ids = [ref.id for refs in row.components.values() for ref in refs]
             return row, registry_queries.components_by_id(view, ids)
 
@@ -103,7 +104,7 @@ class TransferClient(StackClient, ComponentClient):
 
         there, exists, position = self._read(now)
         again = {
-            each.id: self._registration(ComponentType(each.type), _exported(each))
+            each.id: self._registration(ComponentType(each.type), _exported(each))._replace(shared=each.shared)
             for each in components.values()
             if each.id not in there
         }
@@ -113,19 +114,28 @@ class TransferClient(StackClient, ComponentClient):
         }
         stack: stacks.RegisterStack | stacks.UpdateStack
         if exists:
-            stack = stacks.UpdateStack(stack_id=old.id, components=parts, labels=old.labels)
+            stack = stacks.UpdateStack(
+                stack_id=old.id, components=parts, labels=old.labels, decouple_stores=decouple_stores
+            )
         else:
-            stack = stacks.RegisterStack(stack_id=new_id(), name=old.name, components=parts, labels=old.labels)
+            stack = stacks.RegisterStack(
+                stack_id=new_id(),
+                name=old.name,
+                components=parts,
+                labels=old.labels,
+                shared=old.shared,
+                decouple_stores=decouple_stores,
+            )
         command = stacks.AssembleStack(new=tuple(again.values()), stack=stack)
         self._change(stacks.DECIDER, command, seen={stack_tag(old.id): position})
         return self.get_stack(stack.stack_id)
 
-    def stack_requirements(self, name: str | None = None) -> list[str]:
+    def stack_requirements(self, name: str | None = None, *, as_of: str | int | None = None) -> list[str]:
         """Return the packages that the flavors of a stack's components need, one requirement each."""
         needed: set[str] = set()
-        for kind, refs in self.get_stack(name).components.items():
+        for kind, refs in self.get_stack(name, as_of=as_of).components.items():
             for ref in refs:
-                needed.update(self._flavor(ComponentType(kind), ref.flavor)[1].requirements)
+                needed.update(self._flavor(ComponentType(kind), ref.flavor, as_of=as_of)[1].requirements)
         return sorted(needed)
 
     def _same_component(self, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
@@ -148,6 +158,19 @@ class TransferClient(StackClient, ComponentClient):
         )
         self._prepare(command)
         return command
+
+
+def _stack_then(view: View, name: str) -> StackRow:
+    """Return a stack as of the view, found by the name it had then or, if that fails, by the one it has now."""
+    try:
+        return registry_queries.stack(view, name, prefix=False)
+    except NotFound:
+        try:
+            stack_id = registry_queries.stack(view._replace(position=view.newest), name, prefix=False).id
+            return registry_queries.stack(view, stack_id, prefix=False)
+        except NotFound:
+            pass  # what was said about then says more
+        raise
 
 
 def _is_there(view: View, stack_id: str) -> bool:

@@ -29,6 +29,48 @@ def test_every_option_and_argument_has_help() -> None:
             assert parameter.help, (name, parameter.name)
 
 
+_WITHOUT_VIEW = {
+    "stack diff",
+    "stack restore",
+    "integration",
+    "log",
+    "projection",
+    "config",
+    "status",
+    "doctor",
+    "version",
+}
+"""Queries that read no view, or as of moments of their own."""
+
+
+def test_every_query_of_a_view_takes_as_of_and_no_change_does() -> None:
+    for name, command in commands():
+        if isinstance(command, LazyGroup):
+            continue
+        options = {option for parameter in command.params for option in parameter.opts}
+        words = name.split(maxsplit=1)[1]
+        excepted = any(f"{words} ".startswith(f"{each} ") for each in _WITHOUT_VIEW)
+        if "--output" in options and not excepted:
+            assert ("--as-of" in options) is ("--dry-run" not in options), name
+
+
+def test_every_change_says_why_and_can_be_tried() -> None:
+    together = {"--reason", "--ticket", "--dry-run"}
+    for name, command in commands():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert together & options in (set(), together), name
+        if together <= options:
+            assert "--output" in options, name
+
+
+def test_every_list_has_pages_and_is_sorted() -> None:
+    for name, command in commands():
+        if name.endswith((" list", " history")) and not isinstance(command, LazyGroup):
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert {"--columns", "--page", "--size", "--output"} <= options, name
+            assert "--sort-by" in options or name.endswith("log list"), name
+
+
 def test_the_help_of_a_group_cuts_no_sentence_short() -> None:
     for name, text in helps():
         assert not re.search(r"^  \S+ .*\w\.\.\.$", text, re.MULTILINE), name

@@ -11,6 +11,12 @@ REFUSED = [
     (["stack", "list", "extra"], "unexpected extra argument"),
     (["stack", "list", "--output", "xml"], "'xml' is not one of"),
     (["stack", "list", "--as-of", "yesterday"], "neither a position nor a time"),
+    (["stack", "get", "--as-of", "12x"], "neither a position nor a time"),
+    (["stack", "restore", "x", "--as-of", "-1"], "There is no position -1"),
+    (["stack", "diff", "--from", "x"], "neither a position nor a time"),
+    (["stack", "diff", "--from", "1", "--to", ""], "neither a position nor a time"),
+    (["log", "list", "--since", "x"], "neither a position nor a time"),
+    (["log", "list", "--until", "x"], "neither a position nor a time"),
     (["stack", "list", "--page", "0"], "0 is not in the range"),
     (["stack", "list", "--size", "100000"], "is not in the range"),
     (["stack", "rename"], "Missing argument 'STACK'"),
@@ -41,6 +47,11 @@ def test_what_parsing_can_refuse_exits_with_2(arguments: list[str], message: str
     assert done.status == 2, done
     assert done.out == ""
     assert message in " ".join(done.err.split())
+
+
+@pytest.mark.usefixtures("home")
+def test_a_malformed_moment_is_refused_before_anything_is_said() -> None:
+    assert stackledger("stack", "list", "--as-of", "bad").err.startswith("Error: 'bad' is neither")
 
 
 @pytest.mark.usefixtures("home")

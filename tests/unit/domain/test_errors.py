@@ -39,3 +39,8 @@ def test_near_names_ignore_case_and_come_best_first() -> None:
     assert near_names("PORD", ["prod", "produce", "test"]) == ("prod",)
     assert near_names("x", ["prod"]) == ()
     assert len(near_names("aaaa", [f"aaa{n}" for n in range(9)])) == 3
+
+
+def test_what_a_name_begins_with_is_near_it() -> None:
+    assert near_names("a_new", ["other", "A_new_local_stack", "a_new_one"]) == ("a_new_one", "A_new_local_stack")
+    assert near_names("", ["prod"]) == ()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stackledger.domain.errors import NotFound
 from stackledger.flavors import integrations
-from stackledger.flavors.integrations import install_command, uninstall_command
+from stackledger.flavors.integrations import leftovers, requirements_of
 
 
 def test_requirements_are_those_of_the_extras() -> None:
@@ -56,15 +56,35 @@ def test_an_integration_is_not_installed_if_a_library_is_missing(monkeypatch: py
     }
 
 
-def test_commands_are_for_the_python_that_runs() -> None:
-    assert install_command(["pandas"]) == [
-        sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "pandas>=3.0", "pyarrow>=22",
-    ]  # fmt: skip
-    assert uninstall_command(["Pandas"])[4:] == ["uninstall", "--yes", "pandas", "pyarrow"]
+def test_several_integrations_need_each_package_once() -> None:
+    assert requirements_of(["pandas", "Pandas", "numpy"]) == ["pandas>=3.0", "pyarrow>=22", "numpy>=2.4"]
 
 
-def test_what_another_installed_integration_needs_is_not_uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What is installed, and what it requires: to be filled in."""
+    found: dict[str, list[str]] = {}
+    monkeypatch.setattr(
+        importlib.metadata,
+        "distributions",
+        lambda: [SimpleNamespace(name=name, requires=requires) for name, requires in found.items()],
+    )
+    return found
+
+
+def test_what_an_installed_package_requires_is_not_left_over(installed: dict[str, list[str]]) -> None:
+    installed |= {
+        "NumPy": [],
+        "pandas": ["numpy>=1.26; python_version < '3.14'"],
+        "stackledger": ['pyarrow ; extra == "x"'],
+    }
+    assert leftovers(["numpy"]) == []
+    assert leftovers(["numpy", "Pandas"]) == ["numpy", "pandas", "pyarrow"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_another_installed_integration_needs_is_not_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"a": ("", ("shared>=1", "alone>=1")), "b": ("", ("shared>=2",))}
     monkeypatch.setattr(integrations, "_REQUIREMENTS", known)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "99")
-    assert uninstall_command(["a"])[5:] == ["--yes", "alone"]
+    assert leftovers(["a"]) == ["alone"]
