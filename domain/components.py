@@ -4,8 +4,7 @@ Commands: RegisterComponent, UpdateComponent, RenameComponent, ShareComponent, U
 Give `seen={component_tag(id): position}` with those that change a component, so that of two people one is told.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import json
 from collections.abc import Mapping
 from types import MappingProxyType

