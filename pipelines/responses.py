@@ -1,4 +1,4 @@
-"""What a call of a pipeline returns: the run, its steps, and their outputs, which load when asked for."""
+"""A run as Python gets it: its steps, and their outputs, which load when asked for."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ from stackledger.domain.errors import PipelineError
 class ArtifactResponse:
     """An artifact that a step put out. `digest` is the SHA-256 of its bytes in the artifact store.
 
-    `version` counts up under the name; None where the views, which count, were not asked.
+    `version` counts up under the name. Older ZenML has one artifact for each output, newer ZenML a list: so that projects
+    written for either work, an artifact is also the list that has itself in it.
     """
 
     id: str
     name: str
+    version: int
     digest: str
     size: int
     materializer: str
     data_type: str
-    loader: Callable[[], object] = field(repr=False)
-    version: int | None = None
+    loader: Callable[[], object] = field(repr=False, compare=False)
 
     def load(self) -> object:
         """Return the value, from bytes that still have the digest that the log knows."""
         return self.loader()
 
+    def __len__(self) -> int:
+        """Be a list of one."""
+        return 1
+
+    def __getitem__(self, index: int) -> ArtifactResponse:
+        """Return this artifact for 0 and -1."""
+        return (self,)[index]
+
 
 @dataclass(frozen=True, slots=True)
 class StepResponse:
-    """A step of a run; `status` is one of waiting, running, retrying, succeeded, failed and skipped."""
+    """A step of a run; `status` is one of StepStatus."""
 
     name: str
     status: str
@@ -51,7 +60,7 @@ class StepResponse:
 
 @dataclass(frozen=True, slots=True)
 class RunResponse:
-    """A run; `status` is one of running, succeeded, failed and dead."""
+    """A run; `status` is one of RunStatus, or dead."""
 
     id: str
     name: str

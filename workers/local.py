@@ -10,7 +10,7 @@ from typing import Protocol
 
 from stackledger.domain.errors import RunFailed, raised, sentence
 from stackledger.domain.event import Context, Recorded
-from stackledger.domain.events.runs import OutputOfStep, PinnedStack, Produced
+from stackledger.domain.events.runs import OutputOfStep, PinnedStack
 from stackledger.domain.names import visible
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.run_state import Attempt, Run, evolve, next_due, produced, running
@@ -19,8 +19,7 @@ from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, St
 from stackledger.eventlog.handler import CommandHandler, Handled, Known
 from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepContext, StepRunInfo
 from stackledger.pipelines.plan import PipelinePlan, StepPlan
-from stackledger.pipelines.responses import ArtifactResponse, RunResponse, StepResponse
-from stackledger.workers.execute import Executor, Failure, load
+from stackledger.workers.execute import Executor, Failure
 from stackledger.workers.run_files import driving, forget_lock, is_driven, log_file
 
 
@@ -71,36 +70,6 @@ class FinishedRun:
             + f": {sentence(visible(raised(first.outcome.error, first.outcome.message)))}",
             hint=f"See what they printed with `stackledger run logs '{self.run.name}'`.",
         ) from first.error
-
-    def response(self, store: ArtifactStore) -> RunResponse:
-        """Return the run as a call of the pipeline returns it."""
-        return RunResponse(
-            id=self.run.id,
-            name=self.run.name,
-            pipeline=self.run.pipeline,
-            status=self.run.status.value,
-            steps={
-                name: StepResponse(
-                    name=name,
-                    status=step.status.value,
-                    attempt=step.attempt,
-                    outputs={output: _artifact(store, one) for output, one in (step.outputs or {}).items()},
-                )
-                for name, step in self.run.steps.items()
-            },
-        )
-
-
-def _artifact(store: ArtifactStore, one: Produced) -> ArtifactResponse:
-    return ArtifactResponse(
-        id=one.artifact_id,
-        name=one.artifact,
-        digest=one.digest,
-        size=one.size,
-        materializer=one.materializer,
-        data_type=one.data_type,
-        loader=lambda: load(store, one),
-    )
 
 
 class LocalOrchestrator:

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stackledger.domain.event import Context, Recorded
-from stackledger.domain.events.runs import RunFailed, RunSucceeded, StepFailed, StepSkipped, StepStarted, StepSucceeded
+from stackledger.domain.events.runs import (
+    Produced,
+    RunFailed,
+    RunSucceeded,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
 from stackledger.domain.run_state import Run, evolve
 from stackledger.eventlog.codec import decode
 from stackledger.eventlog.handler import CommandHandler
@@ -17,7 +25,8 @@ from stackledger.eventlog.stored import StoredEvent
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
 from stackledger.pipelines import runner
 from stackledger.pipelines.plan import PipelinePlan
-from stackledger.pipelines.responses import RunResponse
+from stackledger.pipelines.responses import ArtifactResponse, RunResponse, StepResponse
+from stackledger.workers.execute import load
 from stackledger.workers.local import FinishedRun, LocalOrchestrator, Services
 from tests.support.run_plans import STACK
 
@@ -41,7 +50,29 @@ class LocalHome:
     def run(self, plan: PipelinePlan) -> RunResponse:
         finished = self.finish(plan)
         finished.raise_if_failed()
-        return finished.response(self.store)
+        return RunResponse(
+            finished.run.id, finished.run.name, finished.run.pipeline, finished.run.status, self._steps(finished)
+        )
+
+    def _steps(self, finished: FinishedRun) -> dict[str, StepResponse]:
+        def loadable(one: Produced) -> ArtifactResponse:
+            return ArtifactResponse(
+                id=one.artifact_id,
+                name=one.artifact,
+                version=1,
+                digest=one.digest,
+                size=one.size,
+                materializer=one.materializer,
+                data_type=one.data_type,
+                loader=lambda: load(self.store, one),
+            )
+
+        return {
+            name: StepResponse(
+                name, step.status, step.attempt, {key: loadable(one) for key, one in (step.outputs or {}).items()}
+            )
+            for name, step in finished.run.steps.items()
+        }
 
     def finish(self, plan: PipelinePlan) -> FinishedRun:
         orchestrator = LocalOrchestrator(None, home=self.home, component_id="orchestrator")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Artifact, Page, Pipeline, Run, Step, iso
 from stackledger.domain.errors import NotFound, near_names, raised
+from stackledger.domain.run_status import DEAD
 from stackledger.projections import registry_queries
 from stackledger.workers.run_files import dead_runs, log_file
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from stackledger.projections import listing, run_queries
     from stackledger.projections.engine import View
     from stackledger.projections.run_queries import ArtifactRow, RunRow, StepRow
-
-DEAD = "dead"
 
 
 class RunClient(ComponentClient):
@@ -135,18 +134,49 @@ class RunClient(ComponentClient):
 
         return self._read(lambda view: _artifact(run_queries.artifact(view, name, version)), as_of)
 
+    def get_pipeline_run(self, name_id_or_prefix: str) -> RunResponse:
+        """Return a run as a call of its pipeline returns it, with outputs that load."""
+        from stackledger.pipelines.responses import RunResponse, StepResponse
+        from stackledger.projections import run_queries
+
+        details = self._read(lambda view: run_queries.run(view, name_id_or_prefix))
+        dead = self._dead() if details.run.ended is None else set()
+        return RunResponse(
+            id=details.run.id,
+            name=details.run.name,
+            pipeline=details.run.pipeline,
+            status=_status(details.run, dead),
+            steps={
+                step.name: StepResponse(
+                    name=step.name,
+                    status=step.status,
+                    attempt=step.attempt,
+                    outputs={
+                        row.output: self._loadable(row, details.stack)
+                        for row in details.artifacts
+                        if row.step == step.name
+                    },
+                )
+                for step in details.steps
+            },
+        )
+
     def get_artifact_version(self, name: str, version: int | None = None) -> ArtifactResponse:
         """Return a version of an artifact that can be loaded: `.load()` checks the bytes against the log's digest."""
-        from stackledger.domain.events.runs import Produced
-        from stackledger.pipelines.responses import ArtifactResponse
         from stackledger.projections import run_queries
-        from stackledger.workers.execute import load
 
         def query(view: View) -> tuple[ArtifactRow, dict[str, Any]]:
             row = run_queries.artifact(view, name, version)
             return row, run_queries.run(view, row.run_id, prefix=False).stack
 
-        row, stack = self._read(query)
+        return self._loadable(*self._read(query))
+
+    def _loadable(self, row: ArtifactRow, stack: Mapping[str, Any]) -> ArtifactResponse:
+        """Return an artifact that loads from the store of the stack that was pinned when it was made."""
+        from stackledger.domain.events.runs import Produced
+        from stackledger.pipelines.responses import ArtifactResponse
+        from stackledger.workers.execute import load
+
         produced = Produced(
             output=row.output,
             artifact_id=row.id,
@@ -193,7 +223,7 @@ class RunClient(ComponentClient):
             )
             finished = orchestrator.run(plan, stack, services)
         finished.raise_if_failed()
-        return cast("RunResponse", finished.response(store))
+        return self.get_pipeline_run(finished.run.id)
 
     def _pinned(self, view: View) -> PinnedStack:
         """Return the active stack with the configuration of its components, as of the view's position."""
@@ -256,12 +286,16 @@ class RunClient(ComponentClient):
         return [row.id for row in self._read(run_queries.unfinished_runs)]
 
 
+def _status(row: RunRow, dead: set[str]) -> str:
+    return DEAD if row.id in dead else row.status
+
+
 def _run(row: RunRow, dead: set[str], names: Mapping[str, str]) -> Run:
     return Run(
         id=row.id,
         name=row.name,
         pipeline=row.pipeline,
-        status=DEAD if row.id in dead else row.status,
+        status=_status(row, dead),
         owner=names.get(row.owner, row.owner),
         stack={"id": row.stack_id, "name": row.stack_name},
         started=iso(row.started),
