@@ -46,7 +46,7 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports --no-logo
-	$(RUN) -m pytest -q tests/unit/house
+	$(RUN) -m pytest -q tests/unit/house tests/unit/cli/test_help.py
 
 bench: $(READY) ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)

@@ -23,6 +23,8 @@ JSON = dict[str, Any]
 FORMATS = ("table", "json", "yaml", "csv", "tsv")
 # Everything that `visible` may spell out; most texts have nothing of it. Compiled by the formats that need it.
 _FOREIGN = r"[^\x20-\x7e\n]"
+_NARROWEST = 5
+"""Columns of the terminal that a cell takes at least: one wide letter, a blank on each side, and an edge."""
 
 
 class Column(NamedTuple):
@@ -193,6 +195,8 @@ def print_table(table: Table) -> None:
     for row in table.rows:
         drawn.add_row(*map(text, row))
     console = Console(file=sys.stdout, width=_width(), highlight=False, markup=False, emoji=False)
+    # Narrower, and cells would vanish: a line that wraps is better.
+    console.width = max(console.width, _NARROWEST * len(table.columns) + 1)
     console.print(drawn)
 
 

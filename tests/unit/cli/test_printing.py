@@ -74,6 +74,16 @@ def test_cells_are_folded_to_columns_and_lose_nothing(
     assert (out.count("x"), out.count("y")) == (40, 40)
 
 
+@pytest.mark.parametrize("width", ["1", "8", "20"])
+def test_a_table_too_wide_to_fold_loses_nothing(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    print_details(Details({}, [Table([*"ABCDEF"], [["x" * 9, "👉", "y" * 5, "z", "名前", "w"]])]), "table")
+    out = capsys.readouterr().out
+    assert [out.count(char) for char in "xyzw名前👉"] == [9, 5, 1, 1, 1, 1, 1]
+
+
 def test_rows_in_a_pipe_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
     print_details(Details({}, [Table(["NAME"], [["x" * 300]])]), "table")
     assert "x" * 300 in capsys.readouterr().out
