@@ -357,6 +357,12 @@ def _create(path: Path) -> None:
     Only its owner can use it; SQLite gives the files beside it the same rights.
     """
     new = path.with_name(f"{path.name}.new")
+    if _wal_size(path):
+        # SQLite would take it for the new log's own, and lose both.
+        raise LogError(
+            f"The log {path} is gone, and {path.name}-wal beside it holds what was last added to it.",
+            hint=f"Put {path.name} back, or move {path.name}-wal away to begin a new log.",
+        )
     try:
         for leaving in ("", "-journal", "-wal", "-shm"):
             new.with_name(f"{new.name}{leaving}").unlink(missing_ok=True)

@@ -89,6 +89,10 @@ class SubjectDirectory:
         """Remember that the log holds the subject's commitment."""
         self._write("UPDATE subjects SET enrolled = 1 WHERE id = ?", (subject_id,))
 
+    def knows_another_log(self) -> bool:
+        """Say whether subjects were enrolled here in a log that is not this one."""
+        return bool(self._query("SELECT 1 FROM subjects WHERE log_id <> ? AND enrolled LIMIT 1", (self._log_id,)))
+
     def close(self) -> None:
         """Let go of the file."""
         if self._connection is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,23 @@ class Writer:
 
         What is not this log's or not sound is built anew; `discard` does so in any case, `anew` for one projection.
         """
+        with self._alone():
+            if discard or not self.path.exists():
+                self._remove()
+            return self._caught_up(anew)
+
+    def remove(self) -> None:
+        """Remove the views, but not from under somebody who catches them up."""
+        with self._alone():
+            self._remove()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         lock = FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with lock:
-                if discard or not self.path.exists():
-                    self._remove()
-                return self._caught_up(anew)
+                yield
         except (*DAMAGE, OSError) as error:
             raise ViewsUnusable(
                 f"The views in {self.path} cannot be built: {error}.",

@@ -6,18 +6,19 @@ where it is used.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stackledger.domain.errors import InvalidValue, StackledgerError
+from stackledger.domain.errors import InvalidValue, LogError, StackledgerError
 from stackledger.eventlog.reader import SQLiteReader
-from stackledger.eventlog.stored import StoredEvent, unpacked
+from stackledger.eventlog.stored import unpacked
 from stackledger.projections.engine import Views
 
 if TYPE_CHECKING:
@@ -65,16 +66,24 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Replace a JSON file of settings, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file, whole or not at all. One at a time: what another left who died at it is written over."""
+    scratch = _scratch(path)
     try:
-        scratch.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise StackledgerError(f"The settings in {path} cannot be written: {error.strerror}.") from error
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise StackledgerError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 class Ledger:
@@ -89,6 +98,17 @@ class Ledger:
     def settings(self) -> dict[str, Any]:
         """What `config set` keeps for this home."""
         return read_settings(self.home / CONFIG_FILE)
+
+    def change_settings(self, path: Path, changes: Mapping[str, Any]) -> None:
+        """Change values in a JSON file of settings, of this home or of a repository; the others stay."""
+        with self._alone_with_settings():
+            settings = {**read_settings(path), **changes}
+            write_whole(path, f"{json.dumps(settings, indent=2)}\n".encode())
+
+    def forget_settings_half_written(self) -> None:
+        """Remove what somebody left who died while changing the settings of this home."""
+        with self._alone_with_settings():
+            _scratch(self.home / CONFIG_FILE).unlink(missing_ok=True)
 
     @property
     def user(self) -> str:
@@ -125,7 +145,15 @@ class Ledger:
         from stackledger.eventlog.sqlite import SQLiteRecorder  # imports eventsourcing, which no query needs
 
         self._make_home()
-        return SQLiteRecorder(self.home / "log.db")
+        recorder = SQLiteRecorder(self.home / "log.db")
+        known = self.__dict__.get("log_id")
+        if known is not None and known != self._id_in_log():
+            recorder.close()
+            raise LogError(
+                f"The log in {self.home} was moved or replaced while it was open; nothing was changed.",
+                hint="Start the program again.",
+            )
+        return recorder
 
     @cached_property
     def handler(self) -> CommandHandler:
@@ -138,20 +166,19 @@ class Ledger:
     @cached_property
     def log_id(self) -> str:
         """The id of the log, which is created here if this home is fresh."""
-        first = self._first_event()
-        if first is None:
+        log_id = self._id_in_log()
+        if log_id is None:
             from stackledger.eventlog.lock import FileLock
 
             self._make_home()
             # One at a time, so that nobody keeps names for a log that somebody else was first to begin.
             with FileLock(self.home / "subjects.lock"):
-                first = self._first_event()
-                if first is None:
+                if self._id_in_log() is None:
                     self._create_log()
-                    first = self._first_event()
-        if first is None:
-            raise StackledgerError(f"The log in {self.home} is still empty after it was created.")
-        return str(unpacked(first.position, first.data)["body"]["log_id"])
+                log_id = self._id_in_log()
+        if log_id is None:
+            raise LogError(f"The log in {self.home} is still empty after it was created.")
+        return log_id
 
     @cached_property
     def directory(self) -> SubjectDirectory:
@@ -172,6 +199,12 @@ class Ledger:
         subject = self.directory.find("user", self.user)
         return subject.id if subject else None
 
+    def remove_views(self) -> None:
+        """Remove the views; whoever reads next builds them anew."""
+        from stackledger.projections.folding import Writer
+
+        Writer(self.home / "views.db", self.reader, self.notify).remove()
+
     def now(self) -> int:
         """Microseconds since 1970, UTC."""
         return time.time_ns() // 1000
@@ -186,11 +219,21 @@ class Ledger:
         return Context(command_id=new_id(), time=self.now(), actor=actor.id, host=host.id, reason=reason, ticket=ticket)
 
     def close(self) -> None:
-        """Let go of everything that was opened."""
+        """Let go of everything that was opened; what is asked for next is opened anew."""
         for name in ("directory", "recorder", "reader"):
             part = self.__dict__.pop(name, None)
             if part is not None:
                 part.close()
+        for name in ("handler", "views", "log_id", "secret_values", "user_id"):
+            self.__dict__.pop(name, None)
+
+    @contextlib.contextmanager
+    def _alone_with_settings(self) -> Iterator[None]:
+        from stackledger.eventlog.lock import FileLock  # no query needs it
+
+        self._make_home()
+        with FileLock(self.home / "settings.lock"):
+            yield
 
     def _make_home(self) -> None:
         try:
@@ -201,8 +244,9 @@ class Ledger:
                 hint="Set STACKLEDGER_HOME to another folder.",
             ) from error
 
-    def _first_event(self) -> StoredEvent | None:
-        return next(self.reader.scan(upto=1), None)
+    def _id_in_log(self) -> str | None:
+        first = next(self.reader.scan(upto=1), None)
+        return None if first is None else str(unpacked(first.position, first.data)["body"]["log_id"])
 
     def _directory_of(self, log_id: str) -> SubjectDirectory:
         from stackledger.eventlog.subjects import SubjectDirectory
@@ -241,6 +285,7 @@ class Ledger:
         from stackledger.eventlog.ids import new_id
         from stackledger.eventlog.subjects import new_subject
 
+        handler = self.handler  # opens the file of the log: where that fails, nobody is put into the directory
         log_id = new_id()
         directory = self._directory_of(log_id)
         user = directory.add(new_subject("user", DEFAULT_USER, new_id))
@@ -256,9 +301,13 @@ class Ledger:
             stack_id=new_id(),
         )
         context = Context(command_id=new_id(), time=self.now(), actor=user.id, host=host.id)
-        self.handler.handle(log.DECIDER, command, context)
+        handler.handle(log.DECIDER, command, context)
         for subject in (user, host):
             directory.mark_enrolled(subject.id)
+        if directory.knows_another_log():
+            self.notify(
+                f"The log that was in {self.home} is gone, so a new one begins. Was that not meant, put log.db back."
+            )
         directory.close()
 
     def _describe(self, recorded: Recorded) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from stackledger.client.results import Finding, Projection, iso
@@ -17,7 +18,6 @@ from stackledger.domain.errors import Refused, StackledgerError
 _FIXED_SQLITE = (3, 51, 3)
 
 _PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", "secret.key", "artifacts", "runs")
-_DISPOSABLE = ("views.db", "views.db-wal", "views.db-shm")
 
 
 class HealthClient(StackClient, SecretClient, RunClient):
@@ -61,32 +61,50 @@ class HealthClient(StackClient, SecretClient, RunClient):
         """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
         _ = self._ledger.log_id
         self._end_dead_runs()
-        running = self._unfinished()
-        if all and running:
-            raise Refused(
-                f"{len(running)} runs go on, so the log stays where it is.", hint="Wait for them, or interrupt them."
-            )
         self._sweep()
-        home = self._ledger.home
-        self._ledger.close()
-        for name in _DISPOSABLE:
-            (home / name).unlink(missing_ok=True)
         if not all:
+            self._ledger.remove_views()
             return "Removed the views and what dead processes left; the log is as it was."
-        aside = home / f"old-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}"
+        aside = self._move_aside()
+        return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
+
+    def _move_aside(self) -> Path:
         from stackledger.eventlog.lock import FileLock
 
+        home = self._ledger.home
+        aside = home / f"old-{datetime.now(tz=UTC):%Y%m%dT%H%M%S.%fZ}"
+        # Closing it moves what is in its write-ahead log into the file: one must never be left behind by the other.
+        _ = self._ledger.recorder
+        self._ledger.close()
         with FileLock(home / "log.lock"):
-            aside.mkdir(mode=0o700)
-            for name in _PRECIOUS:
-                if (home / name).exists():
-                    (home / name).rename(aside / name)
-        return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
+            running = self._unfinished()
+            if running:
+                raise Refused(
+                    f"{len(running)} runs go on, so the log stays where it is.",
+                    hint="Wait for them, or interrupt them.",
+                )
+            wal = home / "log.db-wal"
+            if wal.exists() and wal.stat().st_size:
+                raise Refused("Others use the log just now, so it stays where it is.", hint="Try again.")
+            self._ledger.close()
+            try:
+                aside.mkdir(mode=0o700)
+                # The log goes first: what is left behind of the others belongs to no other log, and harms none.
+                for name in _PRECIOUS:
+                    if (home / name).exists():
+                        (home / name).rename(aside / name)
+            except OSError as error:
+                raise StackledgerError(
+                    f"The log and artifacts cannot be moved to {aside}: {error.strerror}."
+                ) from error
+        self._ledger.remove_views()
+        return aside
 
     def _sweep(self) -> None:
         """Remove what killed writers left in the artifact stores of this machine and among the values of secrets."""
         day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
         self._ledger.secret_values.settle()
+        self._ledger.forget_settings_half_written()
         for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
             pinned = {
                 "components": [
@@ -122,13 +140,18 @@ class HealthClient(StackClient, SecretClient, RunClient):
 
     def _about_home(self) -> list[Finding]:
         home = self._ledger.home
+        if not home.exists():
+            return [Finding("error", "home", f"{home} is not there")]
         mode = stat.S_IMODE(home.stat().st_mode)
         if mode & 0o077:
             return [Finding("warning", "home", f"Others can look into {home} (mode {mode:o}): chmod 700 {home}")]
         return [Finding("ok", "home", f"{home} is for its owner alone")]
 
     def _about_runs(self) -> list[Finding]:
-        dead = self._dead()
+        try:
+            dead = self._dead()
+        except StackledgerError as error:
+            return [Finding("error", "runs", str(error))]
         if dead:
             return [Finding("warning", "runs", f"{len(dead)} runs died; the next change appends their end")]
         return [Finding("ok", "runs", "no run has died")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from stackledger.client.stacks import StackClient
 from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, near_names
 from stackledger.domain.names import MAX_NAME, visible
-from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_settings
+from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_whole
 
 SETTINGS = {"user": "the name under which you give commands"}
 """What `config set` knows, and what it means."""
@@ -30,7 +29,7 @@ class RepositoryClient(StackClient):
                 hint=f"There is {', '.join(SETTINGS)}.",
             )
         checked = _checked_user(value)
-        write_settings(self._ledger.home / CONFIG_FILE, {**self._ledger.settings, key: checked})
+        self._ledger.change_settings(self._ledger.home / CONFIG_FILE, {key: checked})
 
     def repository_at(self, path: Path) -> bool:
         """Say whether the folder is a repository already."""
@@ -39,8 +38,8 @@ class RepositoryClient(StackClient):
     def init_repository(self, path: Path, *, template: str | None = None) -> str:
         """Make the folder a repository with an active stack of its own, and return a sentence about it.
 
-        With a template its files are written too; a file that is there is never replaced. Raises AlreadyExists
-        for a folder that is a repository.
+        With a template its files are written too; what is there and differs is never replaced. Raises AlreadyExists for
+        a folder that is a repository.
         """
         from stackledger.domain import stacks
         from stackledger.domain.stack_state import Scope
@@ -54,9 +53,8 @@ class RepositoryClient(StackClient):
         command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
         self._change(stacks.DECIDER, command)
         for target, source in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        write_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+            write_whole(target, source.read_bytes())
+        self._ledger.change_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
         written = f" with {len(files)} files of the template {template!r}" if template else ""
         return f"Initialized a Stackledger repository in {path}{written}; its active stack is {stack.name!r}."
 
@@ -83,10 +81,15 @@ def _template_files(template: str, target: Path) -> dict[Path, Path]:
         each for each in sorted((folder / template).rglob("*")) if each.is_file() and "__pycache__" not in each.parts
     ]
     files = {target / source.relative_to(folder / template): source for source in sources}
-    there = [str(path) for path in files if path.exists()]
+    # What is the same may be of an earlier `init` that did not come to its end.
+    there = [str(path) for path, source in files.items() if path.exists() and not _same(path, source)]
     if there:
         raise AlreadyExists(
             f"The template would replace {', '.join(there)}, so nothing was written.",
             hint="Choose an empty folder with --path.",
         )
     return files
+
+
+def _same(path: Path, source: Path) -> bool:
+    return path.is_file() and path.read_bytes() == source.read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stackledger.client.results import event_json
+from stackledger.domain.errors import Ambiguous, NotFound
 from stackledger.projections import registry_queries
 from stackledger.projections.listing import Filters
 from stackledger.wiring import Ledger, home_directory
@@ -131,12 +132,19 @@ class Session:
     def _active(self, view: View) -> tuple[ActiveStack, str]:
         """Return what is active for the caller and its scope: `environment`, `repository` or `global`."""
         ledger = self._ledger
-        active = registry_queries.active_stack(
-            view,
-            user_id=ledger.user_id or "",
-            repository_id=ledger.repository_id,
-            environment=ledger.environment.get(ACTIVE_STACK),
-        )
+        named = ledger.environment.get(ACTIVE_STACK)
+        try:
+            active = registry_queries.active_stack(
+                view, user_id=ledger.user_id or "", repository_id=ledger.repository_id, environment=named
+            )
+        except (NotFound, Ambiguous) as error:
+            if not named:
+                raise
+            raise NotFound(
+                f"The environment variable {ACTIVE_STACK} names no stack: {error.message}",
+                hint=f"Unset {ACTIVE_STACK}, or name another stack there.",
+                near=error.near,
+            ) from error
         if active.lost and not self._told_lost and view.position == view.newest:
             self._told_lost = True
             self._notify(
