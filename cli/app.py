@@ -16,7 +16,7 @@ import typer
 
 from stackledger import __version__
 from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
-from stackledger.cli.talk import say
+from stackledger.cli.talk import complain, say
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
@@ -76,14 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 1 refused or failed, 2 usage, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if any("\ud800" <= char <= "\udfff" for text in given for char in text):
-            raise UsageError("An argument is not valid text in the encoding of this terminal.", hint="Use UTF-8.")
+        _refuse_what_is_no_text(given)
         status = root().main(args=given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         return _explain(error)
     except StackledgerError as error:
-        say(f"Error: {error}")
+        complain(str(error))
         return 2 if isinstance(error, UsageError) else 1
     except typer.Abort:
         say("Aborted.")
@@ -120,6 +119,14 @@ def _command_loader(name: str) -> Callable[[], Any]:
     return lambda: import_module("stackledger.cli.home").GROUP.command(name)
 
 
+def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
+    for text in arguments:
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError("An argument is not valid text in the encoding of this terminal.", hint="Use UTF-8.")
+        if "\0" in text:
+            raise UsageError(f"The argument {visible(text)!r} holds a NUL, which no name, value or path can.")
+
+
 def _explain(error: typer.TyperException) -> int:
     """Say what was wrong with what was typed, and how to find out more."""
     context = getattr(error, "ctx", None)
@@ -128,14 +135,14 @@ def _explain(error: typer.TyperException) -> int:
         return error.exit_code
     if context is not None:
         say(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
-    say(f"Error: {visible(error.format_message())}")
+    complain(error.format_message())
     return error.exit_code
 
 
 def _output_lost(error: OSError) -> int:
     """End quietly when nobody reads the output any more, with a word when it cannot be written."""
     if not isinstance(error, BrokenPipeError):
-        say(f"Error: The output cannot be written: {error.strerror}.")
+        complain(f"The output cannot be written: {error.strerror}.")
     # Python would try once more to write what is left when it ends.
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,7 @@ from stackledger.cli.printing import Column, Details, Listing, Table, plain
 GROUP = Group("stackledger")
 
 
-@GROUP.plain("init", example="stackledger init --template starter")
+@GROUP.change("init", example="stackledger init --template starter")
 def init(
     call: Call,
     path: Annotated[Path | None, typer.Option("--path", metavar="FOLDER", help="Where; here if not given.")] = None,
@@ -29,7 +29,12 @@ def init(
     folder = (path or Path()).absolute()
     if call.client.repository_at(folder) and not template:
         return Done(f"{folder} is a repository already; nothing was changed.")
-    return Done(call.client.init_repository(folder, template=template))
+    repository = call.client.init_repository(folder, template=template)
+    written = f" with {repository.files} files of the template '{template}'" if template else ""
+    return Done(
+        f"Initialized a Stackledger repository in {folder}{written}; its active stack is '{repository.active_stack}'.",
+        repository.to_json(),
+    )
 
 
 @GROUP.query("status", example="stackledger status", as_of=False)

@@ -32,7 +32,9 @@ AsOf = Annotated[
 ]
 Columns = Annotated[str | None, typer.Option(metavar="A,B,…", help="Print these columns only, in this order.")]
 SortBy = Annotated[str | None, typer.Option(metavar="[desc:]FIELD", help="Sort the list by this field.")]
-PageNumber = Annotated[int, typer.Option("--page", metavar="N", min=1, help="Which page of the list to print.")]
+PageNumber = Annotated[
+    int, typer.Option("--page", metavar="N", min=1, max=10**9, help="Which page of the list to print.")
+]
 PageSize = Annotated[int, typer.Option("--size", metavar="N", min=1, max=1000, help="How many items a page has.")]
 
 # Changes.

@@ -5,15 +5,28 @@ Results go to standard output and come from `printing`; nothing here ever writes
 
 from __future__ import annotations
 
+import re
 import sys
 
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
 
+_ENOUGH = 200
+_LONG_WORD = rf"\S{{{2 * _ENOUGH},}}"
+
 
 def say(text: str) -> None:
     """Write one line of talk; nothing in it can move the cursor or colour the terminal."""
     print(visible(text), file=sys.stderr)
+
+
+def complain(text: str) -> None:
+    """Say what was wrong; of a very long word, as somebody pasted it, enough to know it by."""
+    say(f"Error: {re.sub(_LONG_WORD, _shortened, text)}")
+
+
+def _shortened(match: re.Match[str]) -> str:
+    return f"{match[0][:_ENOUGH]}… ({len(match[0]):,} characters)"
 
 
 def answer(question: str, *, hidden: bool = False) -> str | None:

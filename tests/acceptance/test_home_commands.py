@@ -27,6 +27,38 @@ def test_init_gives_a_folder_an_active_stack_of_its_own() -> None:
     assert ok("stack", "get").out == "The global active stack is: 'default'\n"
 
 
+def test_init_is_a_change_that_can_be_tried_and_says_why() -> None:
+    tried = ok("init", "--template", "starter", "--dry-run", "--output=json")
+    assert [event["type"] for event in tried.json["items"]] == ["stack.activated"]
+    assert os.listdir() == []
+    made = ok("init", "--reason", "a project", "--ticket", "T-1", "--output=json").json
+    assert made["path"] == os.getcwd()
+    event = ok("log", "list", "--size=1", "--output=json").json["items"][0]
+    assert (event["reason"], event["ticket"]) == ("a project", "T-1")
+    assert f"activation:repository/{made['id']}" in event["tags"]
+
+
+@pytest.mark.parametrize("folder", ["a_file", "a_file/below", "x" * 5_000, "/proc/nowhere"])
+def test_a_folder_that_cannot_be_a_repository_is_explained_and_nothing_is_changed(folder: str) -> None:
+    Path("a_file").write_text("content")
+    before = ok("log", "stats", "--output=json").json["position"]
+    done = stackledger("init", "--template", "starter", "--path", folder)
+    assert done.status == 1
+    assert "cannot be made a repository" in done.err
+    assert ok("log", "stats", "--output=json").json["position"] == before
+    assert os.listdir() == ["a_file"]
+
+
+def test_a_template_never_replaces_a_file_and_writes_all_or_nothing() -> None:
+    Path("run.py").write_text("mine")
+    before = ok("log", "stats", "--output=json").json["position"]
+    done = stackledger("init", "--template", "starter")
+    assert (done.status, "run.py" in done.err) == (1, True)
+    assert os.listdir() == ["run.py"]
+    assert ok("log", "stats", "--output=json").json["position"] == before
+    assert "Did you mean 'starter'" in stackledger("init", "--template", "startr").err
+
+
 def test_the_environment_names_the_active_stack_first() -> None:
     ok("stack", "copy", "default", "other")
     done = stackledger("stack", "get", env={"STACKLEDGER_ACTIVE_STACK": "other"})
@@ -107,6 +139,19 @@ def test_runs_pipelines_and_artifacts_of_a_fresh_home_are_none() -> None:
     for arguments in (["run", "list"], ["pipeline", "runs", "list"], ["pipeline", "list"], ["artifact", "list"]):
         assert ok(*arguments).out == ""
         assert ok(*arguments, "--output=json").json["items"] == []
+
+
+def test_a_flavor_that_comes_with_a_package_is_not_deleted() -> None:
+    done = stackledger("orchestrator", "flavor", "delete", "local", "-y")
+    assert (done.status, "comes with an installed package" in done.err) == (1, True)
+
+
+def test_what_others_need_is_not_uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackledger.flavors.integrations.leftovers", lambda _: [])
+    assert "Nothing was uninstalled" in ok("integration", "uninstall", "numpy", "-y").err
+    monkeypatch.undo()
+    refused = stackledger("integration", "uninstall", "sklearn", answers="n\n")
+    assert (refused.status, "Uninstall " in refused.err) == (1, True)
 
 
 def test_integrations_are_listed() -> None:

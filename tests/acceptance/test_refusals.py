@@ -26,7 +26,6 @@ HOSTILE_NAMES = [
     "",
     ".hidden",
     "a\nb",
-    "nul\0byte",
     "🙂",
     "a'; DROP TABLE stacks; --",
     "{{secret.key}}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
-from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, near_names
+from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, StackledgerError, near_names
 from stackledger.domain.names import MAX_NAME, visible
 from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_whole
 
@@ -33,10 +34,13 @@ class RepositoryClient(StackClient):
 
     def repository_at(self, path: Path) -> bool:
         """Say whether the folder is a repository already."""
-        return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
+        try:
+            return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
+        except OSError as error:
+            raise _unusable(path, error) from error
 
-    def init_repository(self, path: Path, *, template: str | None = None) -> str:
-        """Make the folder a repository with an active stack of its own, and return a sentence about it.
+    def init_repository(self, path: Path, *, template: str | None = None) -> Repository:
+        """Make the folder a repository with an active stack of its own.
 
         With a template its files are written too; what is there and differs is never replaced. Raises AlreadyExists for
         a folder that is a repository.
@@ -46,8 +50,17 @@ class RepositoryClient(StackClient):
         from stackledger.eventlog.ids import new_id
 
         if self.repository_at(path):
-            raise AlreadyExists(f"The folder {path} is a Stackledger repository already.")
+            raise AlreadyExists(
+                f"The folder {path} is a Stackledger repository already.",
+                hint="Choose another one with --path for the template." if template else "",
+            )
         files = _template_files(template, path) if template else {}
+        if not self._dry_run:
+            # First, so that no event tells of a folder that cannot be.
+            try:
+                (path / REPOSITORY_FOLDER).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unusable(path, error) from error
         stack, _ = self.active_stack()
         repository_id = new_id()
         command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
@@ -55,8 +68,13 @@ class RepositoryClient(StackClient):
         for target, source in files.items():
             write_whole(target, source.read_bytes())
         self._ledger.change_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
-        written = f" with {len(files)} files of the template {template!r}" if template else ""
-        return f"Initialized a Stackledger repository in {path}{written}; its active stack is {stack.name!r}."
+        return Repository(id=repository_id, path=str(path), active_stack=stack.name, files=len(files))
+
+
+def _unusable(path: Path, error: OSError) -> StackledgerError:
+    return StackledgerError(
+        f"{path} cannot be made a repository: {error.strerror}.", hint="Choose another folder with --path."
+    )
 
 
 def _checked_user(name: str) -> str:

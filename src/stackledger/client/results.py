@@ -69,6 +69,19 @@ class Secret(NamedTuple):
         return self._asdict()
 
 
+class Repository(NamedTuple):
+    """A folder with an active stack of its own; `files` counts those of the template that it was made with."""
+
+    id: str
+    path: str
+    active_stack: str
+    files: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the repository as JSON."""
+        return self._asdict()
+
+
 class Flavor(NamedTuple):
     """A flavor of the catalogue, or one that users registered.
 

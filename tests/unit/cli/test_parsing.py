@@ -34,6 +34,9 @@ REFUSED = [
     (["secret", "create", "x", "--a=-", "--b=-"], "Only one value"),
     (["log", "show", "first"], "not a valid int"),
     (["stack", "list", "\udcff"], "not valid text"),
+    (["init", "--path", "nul\0byte"], "holds a NUL"),
+    (["log", "list", "--page", "99999999999999999999"], "is not in the range"),
+    (["stack", "describe", "--as-of", "x" * 10_000], "… (10,002 characters) is neither a position nor a time"),
     (["flavor", "list", "--type", "artefact-store"], "Did you mean 'artifact-store'"),
 ]
 
