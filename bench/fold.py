@@ -2,8 +2,8 @@
 
 The floor reads the log with plain `sqlite3`, decodes each event with msgpack, and writes the very rows that the views
 hold into the same tables and indexes with `executemany`, in the same journal mode and as many rows a commit. Then
-`stack list` is read from these views, now and as of the middle of the log. STACKLEDGER_BENCH_EVENTS lowers the number
-of events.
+`stack list` is read from these views, now and as of the middle of the log, also as whole
+processes. STACKLEDGER_BENCH_EVENTS lowers the number of events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tempfile import TemporaryDirectory
 
 import msgpack
 
-from bench.figures import Figure, Pair, paired, process_environment, took
+from bench.commands import STACKLEDGER, floor
+from bench.figures import Figure, Pair, paired, paired_processes, process_environment, took
 
 EVENTS = int(os.environ.get("STACKLEDGER_BENCH_EVENTS", "1_000_000"))
 ROUNDS = 51
@@ -42,6 +43,7 @@ def measure() -> Iterator[Figure]:
         yield took(f"folding {EVENTS:,} events : scan, decode, executemany", pair, at_most=4)
         yield Figure("peak memory of that fold", "MiB", ours["mebibytes"], None, None, 200)
         yield took("data of stack list --as-of the middle : now", _stack_list(log, views), at_most=1.5)
+        yield from _commands(Path(folder))
 
 
 def logged(log: Path, _: Path) -> float:
@@ -99,12 +101,23 @@ def _in_child(name: str, log: Path, views: Path) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", "bench.fold", name, str(log), str(views)],
         cwd=Path(__file__).parents[1],
-        env=process_environment(),
+        env=process_environment({"STACKLEDGER_BENCH_EVENTS": str(EVENTS)}),
         check=True,
         stdout=subprocess.PIPE,
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found
+
+
+def _commands(home: Path) -> Iterator[Figure]:
+    """Compare whole processes over the large log, whose views are current now."""
+    environment = {"STACKLEDGER_HOME": str(home)}
+    now = [STACKLEDGER, "stack", "list"]
+    table = floor("typer_table", "table", "--output", "table", "--rows", "20")
+    what = f"stackledger stack list, page 1 of {EVENTS // 10:,}"
+    yield took(f"{what} : minimal Typer and Rich table", paired_processes(now, table, ROUNDS, environment), at_most=1.5)
+    then = paired_processes([*now, "--as-of", str(EVENTS // 2)], now, ROUNDS, environment)
+    yield took("stackledger stack list --as-of the middle : now", then, at_most=1.5)
 
 
 def _stack_list(log: Path, views: Path) -> Pair:
