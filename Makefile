@@ -12,7 +12,7 @@ ARGS ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak format lock build clean
+.PHONY: help setup demo test strace check bench soak format lock build clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,8 +38,14 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, as-of
 	@$(RUN) deploy/demo.py
 
-test: $(READY) ## Run the tests (ARGS="-k name" and the like are passed on)
+test: $(READY) strace ## Run the tests (ARGS="-k name" and the like are passed on)
 	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+
+# The power-loss tests watch a writer's system calls with it. Where it cannot be had they skip, and fail in CI.
+strace:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		echo "Installing strace ..." >&2 && apt-get update -qq && apt-get install -qq -y strace >/dev/null; } || \
+		echo "strace is missing: no test of power loss. Install it (Debian, Ubuntu: apt install strace)." >&2
 
 check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m ruff check .
@@ -51,7 +57,7 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 bench: $(READY) ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)
 
-soak: $(READY) ## Run the property and fault tests for as long as it is worth
+soak: $(READY) strace ## Run the property and fault tests for as long as it is worth
 	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 format: $(READY) ## Format the code and mend what ruff can
