@@ -12,12 +12,17 @@ import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from types import CodeType, FunctionType, ModuleType
 
 from stackledger.domain.events.runs import Code
 
 GIT_SECONDS = 2.0
 """How long git may take before the run goes on without it."""
+
+_CODE = (FunctionType, type, ModuleType)
+_PLAIN = (str, int, float, bool, bytes, type(None))
+_MOST_WRAPPERS = 100
 
 
 def code_digest(function: Callable[..., object]) -> str:
@@ -27,7 +32,7 @@ def code_digest(function: Callable[..., object]) -> str:
     value; what is installed does not count.
     """
     hashed = hashlib.sha256()
-    for name, source in sorted(_reached(function).items()):
+    for name, source in sorted(_reached(function)):
         hashed.update(f"{name}\0{len(source)}\0{source}\0".encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
@@ -55,36 +60,49 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform(), **versions}
 
 
-def _reached(function: Callable[..., object]) -> dict[str, str]:
-    """Return the source of everything that `function` refers to, directly or not, by its dotted name."""
-    found: dict[str, str] = {}
+def _reached(function: Callable[..., object]) -> set[tuple[str, str]]:
+    """Return the name and source of everything that `function` refers to, directly or not."""
+    found: set[tuple[str, str]] = set()
     waiting: list[object] = [function]
+    seen: set[int] = set()
     while waiting:
         thing = waiting.pop()
-        name = _name(thing)
-        if name in found:
+        if id(thing) in seen:
             continue
-        found[name] = _source(thing)
+        seen.add(id(thing))
+        name = _name(thing)
+        found.add((name, _source(thing)))
         for key, value in _references(thing):
-            value = inspect.unwrap(value) if callable(value) else value  # noqa: PLW2901 - a step stands for its function
-            if isinstance(value, FunctionType | type | ModuleType):
+            if issubclass(type(value), _CODE):
                 if _is_of_project(value):
                     waiting.append(value)
-            elif isinstance(value, str | int | float | bool | bytes | None):
-                found[f"{name}:{key}"] = repr(value)
+            elif issubclass(type(value), _PLAIN):
+                found.add((f"{name}:{key}", repr(value)))
     return found
 
 
 def _references(thing: object) -> Iterator[tuple[str, object]]:
     if isinstance(thing, type):
-        for member in vars(thing).values():
-            if isinstance(member, FunctionType):
-                yield from _references(member)
+        for base in thing.__bases__:
+            yield base.__name__, base
+        for method in _methods(thing):
+            yield from _references(method)
     elif isinstance(thing, FunctionType):
-        yield from _enclosed(thing)
+        for name, value in _enclosed(thing):
+            yield name, _unwrapped(value)
         for name in sorted(_names(thing.__code__)):
             if name in thing.__globals__:
-                yield name, thing.__globals__[name]
+                yield name, _unwrapped(thing.__globals__[name])
+
+
+def _methods(cls: type) -> Iterator[FunctionType]:
+    for member in vars(cls).values():
+        parts: tuple[object, ...] = (member,)
+        if isinstance(member, property):
+            parts = (member.fget, member.fset, member.fdel)
+        elif isinstance(member, staticmethod | classmethod):
+            parts = (member.__func__,)
+        yield from (part for part in parts if isinstance(part, FunctionType))
 
 
 def _enclosed(function: FunctionType) -> Iterator[tuple[str, object]]:
@@ -92,6 +110,17 @@ def _enclosed(function: FunctionType) -> Iterator[tuple[str, object]]:
         # A cell is empty until its variable is assigned.
         with contextlib.suppress(ValueError):
             yield name, cell.cell_contents
+
+
+def _unwrapped(value: object) -> object:
+    """Return the function behind a step, a cache or another wrapper."""
+    for _ in range(_MOST_WRAPPERS):
+        # A proxy may answer any question, or fail: the value itself is not asked.
+        inner = inspect.getattr_static(value, "__wrapped__", None)
+        if inner is None:
+            break
+        value = inner
+    return value
 
 
 def _names(code: CodeType) -> set[str]:
@@ -110,20 +139,37 @@ def _source(thing: object) -> str:
         if isinstance(thing, ModuleType):
             return Path(str(thing.__file__)).read_text("utf-8", "surrogateescape")
         return inspect.getsource(thing)  # type: ignore[arg-type]  # what has no source raises TypeError
-    except (OSError, TypeError):
-        # Typed in, or made by exec: what was compiled has to do.
-        return _compiled(thing.__code__) if isinstance(thing, FunctionType) else _name(thing)
+    except (OSError, TypeError, SyntaxError, TokenError):
+        # Typed in, made by exec, or edited meanwhile into what is no Python: what was compiled has to do.
+        return _compiled(thing)
 
 
-def _compiled(code: CodeType) -> str:
-    constants = [_compiled(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
-    return repr((code.co_code, code.co_names, constants))
+def _compiled(thing: object) -> str:
+    """Return what there is of code without source, the same in each process."""
+    match thing:
+        case FunctionType():
+            return _compiled(thing.__code__)
+        case CodeType():
+            return repr((thing.co_code, thing.co_names, list(map(_compiled, thing.co_consts))))
+        case type():
+            return repr(sorted((member.__name__, _compiled(member)) for member in _methods(thing)))
+        case frozenset():
+            return repr(sorted(map(_compiled, thing)))
+        case tuple():
+            return repr(list(map(_compiled, thing)))
+        case _:
+            return repr(thing)
 
 
-def _is_of_project(thing: FunctionType | type | ModuleType) -> bool:
-    module = thing if isinstance(thing, ModuleType) else sys.modules.get(thing.__module__)
+def _is_of_project(thing: object) -> bool:
+    module = thing if isinstance(thing, ModuleType) else sys.modules.get(getattr(thing, "__module__", None) or "")
     file = getattr(module, "__file__", None)
-    return file is not None and not _is_installed(file)
+    if file is not None:
+        return not _is_installed(file)
+    # No file: typed in, piped in or made by exec, or a part of the interpreter.
+    if isinstance(thing, FunctionType):
+        return not thing.__code__.co_filename.startswith("<frozen ")
+    return isinstance(thing, type) and thing.__module__ == "__main__"
 
 
 @lru_cache(maxsize=4096)

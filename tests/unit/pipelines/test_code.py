@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import unittest.mock
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -133,8 +135,84 @@ def test_code_without_source_has_a_digest_of_what_was_compiled() -> None:
         assert callable(function)
         return code_digest(function)
 
+    helped = "def g(): return {}\nclass C:\n    @staticmethod\n    def m(): return {}\ndef f(): return g(), C.m()"
+    assert made(helped.format(1, 1)) == made(helped.format(1, 1))
+    assert made(helped.format(1, 1)) != made(helped.format(2, 1))
     assert made("def f(): return [x + 1 for x in y]") == made("def f():\n    return [x + 1 for x in y]")
     assert made("def f(): return 1") != made("def f(): return 2")
+
+
+TYPED_IN = """
+from stackledger import step
+class Scaler:
+    @staticmethod
+    def factor(): return {factor}
+def helper(x): return x in {{"a", "b", "c", "d"}}
+@step
+def train() -> int: return Scaler.factor() + helper({helped!r})
+print(train.digest)
+"""
+
+
+def typed_in(factor: int = 1, helped: str = "a", seed: str = "0") -> str:
+    text = TYPED_IN.format(factor=factor, helped=helped)
+    env = {**os.environ, "PYTHONHASHSEED": seed}
+    return subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True, env=env).stdout
+
+
+def test_what_is_typed_into_an_interpreter_counts_as_code_of_the_project() -> None:
+    assert typed_in() == typed_in(seed="1")
+    assert typed_in(factor=2) != typed_in()
+    assert typed_in(helped="b") != typed_in()
+
+
+def test_functions_of_one_name_all_count() -> None:
+    def with_two(first: Callable[[], int], second: Callable[[], int]) -> str:
+        def both() -> int:
+            return first() + second()
+
+        return code_digest(both)
+
+    one, two, three = [eval(f"lambda: {number}") for number in (1, 2, 3)]  # noqa: S307 - as typed into an interpreter
+    assert with_two(one, two) == with_two(one, two)
+    assert with_two(one, two) != with_two(one, three)
+
+
+class Proxy:
+    """Answers as lazy objects and mocks do: anything, or nothing but an error."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError("outside of a request")
+
+    def __getattr__(self, name: str) -> object:
+        return Proxy()
+
+    def __call__(self) -> int:
+        return 1
+
+
+PROXY = Proxy()
+
+
+def test_a_proxy_that_a_step_refers_to_is_not_asked_for_anything() -> None:
+    def asks() -> object:
+        return PROXY(), unittest.mock.call, unittest.mock.MagicMock
+
+    assert code_digest(asks)
+
+
+def test_a_file_that_is_no_python_any_more_is_no_obstacle(project: Project) -> None:
+    project.digests()
+    module = sys.modules["project_steps"]
+    for broken in ("def train(value: (\n", "\n" * 30 + "class (\n", ""):
+        Path(str(module.__file__)).write_text(broken)
+        assert code_digest(module.train.function)
+
+
+def test_what_a_class_inherits_counts(project: Project) -> None:
+    steps = STEPS.replace("class Scaler:", "class Base:\n    rate = 1\n\nclass Scaler(Base):")
+    assert project.digests(steps)[0] != project.digests(steps.replace("rate = 1", "rate = 2"))[0]
 
 
 def test_a_closure_counts_with_what_it_holds() -> None:
