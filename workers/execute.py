@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import os
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stackledger.domain.errors import PipelineError
+from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import MAX_MESSAGE, FailStep, FinishStep
@@ -132,6 +133,13 @@ def _end_child_of(driver: int, error: BaseException | None) -> None:
 def load(store: ArtifactStore, produced: Produced) -> object:
     """Return the value of an artifact that the log knows, from verified bytes; each call returns one of its own."""
     data = store.get(produced.digest, produced.size)
+    # Stores verify what they return, but who writes a flavor may forget it, and many may write to one store.
+    if hashlib.sha256(data).hexdigest() != produced.digest:
+        raise ArtifactDamaged(
+            f"The artifact store returned other bytes for {produced.artifact!r} than those of the digest in the log,"
+            f" {produced.digest}.",
+            hint="Running the step again that made it writes it anew, if the step gives the same result.",
+        )
     # Code may be loaded here, because the digest is in the log: the bytes are those that a step of ours put out.
     return load_value(produced.materializer, produced.data_type, data, allow_code=True)
 

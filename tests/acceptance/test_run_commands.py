@@ -101,3 +101,105 @@ def test_a_run_keeps_what_it_ran_on() -> None:
     ok("stack", "delete", "s", "-y", "-r")
     assert ok("run", "describe", before["id"], "--output=json").json == before
     assert "mine" in ok("run", "describe", before["id"]).out
+
+
+def read(name: str) -> str:
+    """Load an artifact's newest version in a fresh process; return what it printed, or the error's text."""
+    program = f"""
+from stackledger import Client
+try:
+    print(Client().get_artifact_version({name!r}).load())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def test_what_a_run_ran_on_stays_when_stack_and_component_are_gone() -> None:
+    ok("artifact-store", "register", "mine", "--flavor=local", "--path=kept")
+    ok("stack", "register", "mine", "-o", "default", "-a", "mine")
+    ok("stack", "set", "mine")
+    run_a_pipeline()
+    (run,) = ok("run", "list", "--output=json").json["items"]
+    before = ok("run", "describe", run["name"], "--output=json").out
+    ok("stack", "set", "default")
+    ok("stack", "delete", "mine", "-y")
+    ok("artifact-store", "rename", "mine", "renamed")
+    assert read("total") == "6\n"
+    ok("artifact-store", "delete", "renamed", "-y")
+    assert ok("run", "describe", run["name"], "--output=json").out == before
+    assert read("total") == "6\n"
+    Path("kept").rename("moved")
+    assert "ArtifactMissing" in read("total")
+    assert ok("artifact", "describe", "total").status == 0
+
+
+OWN_STORE = """
+from pathlib import Path
+import hashlib
+
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.ports import Stored
+from stackledger.flavors.flavor import Flavor, FlavorConfig
+
+
+class CarelessFlavor(Flavor):
+    name = "careless"
+    type = ComponentType.ARTIFACT_STORE
+    config_class = FlavorConfig
+    implementation = "own_store:Careless"
+
+
+class Careless:
+    def __init__(self, config, *, home, component_id):
+        self.folder = Path("careless")
+        self.folder.mkdir(exist_ok=True)
+
+    def put(self, data):
+        digest = hashlib.sha256(data).hexdigest()
+        (self.folder / digest).write_bytes(data)
+        return Stored(digest, len(data))
+
+    def get(self, digest, size):
+        return (self.folder / digest).read_bytes()
+"""
+
+
+def test_bytes_that_a_careless_store_returns_are_read_only_with_the_digest_of_the_log() -> None:
+    Path("own_store.py").write_text(OWN_STORE, encoding="utf-8")
+    ok("artifact-store", "flavor", "register", "own_store.CarelessFlavor")
+    ok("artifact-store", "register", "careless", "--flavor=careless")
+    ok("stack", "register", "careless", "-o", "default", "-a", "careless")
+    ok("stack", "set", "careless")
+    run_a_pipeline()
+    assert read("total") == "6\n"
+    for file in Path("careless").iterdir():
+        file.write_bytes(b"7")
+    assert "ArtifactDamaged The artifact store returned other bytes for 'total'" in read("total")
+    ok("stack", "set", "default")
+    ok("stack", "delete", "careless", "-y", "-r")
+    ok("artifact-store", "flavor", "delete", "careless", "-y")
+    assert (
+        "FlavorError The artifact store 'careless' of the stack 'careless' was of the flavor 'careless', which is not"
+        " there any more. Register it again" in read("total")
+    )
+
+
+def test_a_run_read_back_is_what_its_pipeline_returned() -> None:
+    program = (
+        PIPELINE.replace("    adding()\n", "    run = adding()\n")
+        + """
+    from stackledger import Client
+
+    client = Client()
+    assert client.get_pipeline_run(run.name) == client.get_pipeline_run(run.id) == run
+    assert (run.status, run.steps["add"].status) == ("completed", "completed")
+    total = run.steps["add"].outputs["total"]
+    assert [total.load(), total[0].load(), total[-1].load(), len(total)] == [6, 6, 6, 1]
+    assert [each.version for each in total] == [1]
+    assert run.steps["load"].output.load() == [0, 1, 2, 3]
+"""
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True, capture_output=True)

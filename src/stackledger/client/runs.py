@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Artifact, Page, Pipeline, Run, Step, iso
-from stackledger.domain.errors import NotFound, near_names, raised
+from stackledger.domain.errors import FlavorError, NotFound, near_names, raised
 from stackledger.domain.run_status import DEAD
 from stackledger.projections import registry_queries
 from stackledger.workers.run_files import dead_runs, log_file
@@ -263,7 +263,15 @@ class RunClient(ComponentClient):
         from stackledger.flavors.validation import configured
 
         component = next(each for each in stack["components"] if each["type"] == kind)
-        _, flavor = self._flavor(ComponentType(kind), component["flavor"])
+        component_type = ComponentType(kind)
+        try:
+            _, flavor = self._flavor(component_type, component["flavor"])
+        except NotFound as error:
+            raise FlavorError(
+                f"The {component_type.words} {component['name']!r} of the stack {stack['name']!r} was of the flavor"
+                f" {component['flavor']!r}, which is not there any more.",
+                hint=f"Register it again: `stackledger {component_type.group} flavor register module.Class`.",
+            ) from error
         config = configured(flavor, component["configuration"], self._secret_lookup(), redactor)
         return load_implementation(flavor)(config, home=self._ledger.home, component_id=component["id"])
 
