@@ -36,7 +36,7 @@ _LOCK_TIMEOUT = 600.0
 
 _ENVIRONMENTAL = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN),
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_AUTH),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_IOERR),
 )
 """Results of SQLite that building the file anew would not mend."""
 

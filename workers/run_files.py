@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stackledger.domain.errors import InvalidValue, LogError
+from stackledger.domain.errors import InvalidValue, LogBusy, LogError
 from stackledger.domain.names import visible
 from stackledger.eventlog.lock import FileLock
 
@@ -94,3 +94,13 @@ def dead_runs(home: Path, running: Iterable[str]) -> tuple[str, ...]:
 def forget_lock(home: Path, run_id: str) -> None:
     """Remove the lock file of a run that has ended."""
     lock_file(home, run_id).unlink(missing_ok=True)
+
+
+def sweep_locks(home: Path) -> None:
+    """Remove the lock files that nobody holds: their runs have ended, died, or never began."""
+    for path in runs_folder(home).glob("*.lock"):
+        lock = FileLock(path, timeout=0)
+        # Removed while it is held: who waits for it looks again whether the file is in its place.
+        with contextlib.suppress(LogBusy), lock:
+            path.unlink(missing_ok=True)
+        lock.close()

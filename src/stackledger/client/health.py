@@ -101,7 +101,10 @@ class HealthClient(StackClient, SecretClient, RunClient):
         return aside
 
     def _sweep(self) -> None:
-        """Remove what killed writers left in the artifact stores of this machine and among the values of secrets."""
+        """Remove what killed writers left in this home and in the artifact stores of this machine."""
+        from stackledger.workers.run_files import sweep_locks
+
+        sweep_locks(self._ledger.home)
         day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
         self._ledger.secret_values.settle()
         self._ledger.forget_settings_half_written()
@@ -116,7 +119,10 @@ class HealthClient(StackClient, SecretClient, RunClient):
                     }
                 ]
             }
-            self._store(pinned).sweep_temporary(day_ago)
+            try:
+                self._store(pinned).sweep_temporary(day_ago)
+            except StackledgerError as error:
+                self._notify(f"The artifact store {component.name!r} was left as it is: {error}")
 
     def _about_log(self) -> list[Finding]:
         path = self._ledger.reader.path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stackledger.client.results import event_json
 from stackledger.domain.errors import Ambiguous, NotFound
 from stackledger.projections import registry_queries
+from stackledger.projections.engine import ViewsUnusable
 from stackledger.projections.listing import Filters
 from stackledger.wiring import Ledger, home_directory
 
@@ -111,6 +112,11 @@ class Session:
                     for recorded in handled.events
                 ]
             )
+        try:
+            self._ledger.views.catch_up()
+        except ViewsUnusable as error:
+            made = f"The change is in the log, at position {handled.known.position}, but cannot be shown."
+            raise ViewsUnusable(f"{made} {error.message}", hint=error.hint) from error
         return handled
 
     def _end_dead_runs(self) -> None:
@@ -118,12 +124,12 @@ class Session:
         from stackledger.projections import run_queries
         from stackledger.workers.run_files import dead_runs
 
-        unfinished = [row.id for row in self._read(run_queries.unfinished_runs)]
+        unfinished = {row.id: row.name for row in self._read(run_queries.unfinished_runs)}
         for run_id in dead_runs(self._ledger.home, unfinished):
             from stackledger.workers.local import end_dead_run  # hardly ever needed, and heavy
 
-            for recorded in end_dead_run(self._ledger.handler, self._ledger.home, run_id, self._context()):
-                self._notify(f"The run {run_id} had died and was ended: {recorded.event.TYPE.partition('/')[0]}.")
+            if end_dead_run(self._ledger.handler, self._ledger.home, run_id, self._context()):
+                self._notify(f"The process of the run {unfinished[run_id]!r} had died: it has failed.")
 
     def _names(self) -> dict[str, str]:
         """Return the names behind subject ids."""
