@@ -1,11 +1,13 @@
 """Reading runs, their steps and artifacts as of a position."""
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
+import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from stackledger.domain.errors import NotFound, near_names
 from stackledger.domain.names import folded, visible
-from stackledger.domain.run_status import RunStatus, StepStatus
+from stackledger.domain.run_status import DEAD, RunStatus, StepStatus
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     DEFAULT_SIZE,
@@ -82,10 +84,11 @@ class ArtifactRow(NamedTuple):
 
 
 class PipelineRow(NamedTuple):
-    """A pipeline that ran: how often, and the name, status and start of its newest run."""
+    """A pipeline that ran: how often, and the id, name, status and start of its newest run."""
 
     name: str
     runs: int
+    last_run_id: str
     last_run: str
     last_status: str
     last_started: int
@@ -117,7 +120,7 @@ _RUN_SORT = {
     "stack": "stack_name, runs.from_pos",
     "id": "runs.run_id",
 }
-_PIPELINE = "pipeline, number, name, status, started"
+_PIPELINE = "pipeline, number, runs.run_id, name, status, started"
 _PIPELINES = (
     "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
     f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}"
@@ -141,18 +144,30 @@ def runs(
     view: View,
     *,
     filters: Filters = NO_FILTERS,
+    dead: Collection[str] = (),
     sort_by: str | None = None,
     page: int = 1,
     size: int = DEFAULT_SIZE,
 ) -> Page[RunRow]:
-    """Return a page of the runs, newest first if not sorted otherwise (`started`, `name`, `pipeline`, `status`, …)."""
+    """Return a page of the runs, newest first if not sorted otherwise (`started`, `name`, `pipeline`, `status`, …).
+
+    Those of `dead`, given by id, are found by the status `dead` and not by `running`.
+    """
     limit = checked_page(page, size)
     order = ordering(sort_by, _RUN_SORT, "desc:started")
     where = Where(view, _RUN_HOLDS)
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.equal("pipeline_folded", None if filters.pipeline is None else folded(filters.pipeline))
-    where.equal("status", filters.status)
+    if filters.status in {RunStatus.RUNNING, DEAD}:
+        within = "IN" if filters.status == DEAD else "NOT IN"
+        where.narrow(
+            f"status = :running AND runs.run_id {within} (SELECT value FROM json_each(:dead))",
+            running=RunStatus.RUNNING.value,
+            dead=json.dumps(list(dead)),
+        )
+    else:
+        where.equal("status", filters.status)
     if filters.stack is not None:
         where.narrow(":stack IN (stack_id, stack_name)", stack=filters.stack)
     rows = view.connection.execute(

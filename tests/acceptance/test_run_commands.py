@@ -203,3 +203,18 @@ def test_a_run_read_back_is_what_its_pipeline_returned() -> None:
 """
     )
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True, capture_output=True)
+
+
+def test_a_dead_run_is_found_by_that_status_until_its_end_is_appended() -> None:
+    run_a_pipeline()
+    Path("dies.py").write_text(PIPELINE.replace('print("adding")', "import os; os._exit(9)"), encoding="utf-8")
+    assert subprocess.run([sys.executable, "dies.py"], capture_output=True, timeout=60, check=False).returncode == 9
+
+    def listed(status: str) -> list[str]:
+        return [run["status"] for run in ok("run", "list", "--status", status, "--output=json").json["items"]]
+
+    assert (listed("dead"), listed("running"), listed("completed")) == (["dead"], [], ["completed"])
+    assert ok("run", "list", "--output=json").json["items"][0]["status"] == "dead"
+    assert ok("pipeline", "list", "--output=json").json["items"][0]["last_status"] == "dead"
+    ok("artifact-store", "register", "any", "--flavor=local")
+    assert (listed("dead"), listed("running"), listed("failed")) == ([], [], ["failed"])

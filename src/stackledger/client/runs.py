@@ -6,12 +6,12 @@ Their queries are imported where they are used: commands about the registry do w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Artifact, Page, Pipeline, Run, Step, iso
 from stackledger.domain.errors import FlavorError, NotFound, near_names, raised
-from stackledger.domain.run_status import DEAD
+from stackledger.domain.run_status import DEAD, RunStatus
 from stackledger.projections import registry_queries
 from stackledger.workers.run_files import dead_runs, log_file
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from stackledger.flavors.resolving import Redactor
     from stackledger.pipelines.plan import PipelinePlan
     from stackledger.pipelines.responses import ArtifactResponse, RunResponse
-    from stackledger.projections import listing, run_queries
+    from stackledger.projections import run_queries
     from stackledger.projections.engine import View
     from stackledger.projections.run_queries import ArtifactRow, RunRow, StepRow
+
+    Result = TypeVar("Result")
 
 
 class RunClient(ComponentClient):
@@ -41,24 +43,28 @@ class RunClient(ComponentClient):
         """Return a page of the runs, newest first unless `sort_by` says otherwise; without their steps and code."""
         from stackledger.projections import run_queries
 
-        def query(view: View) -> tuple[listing.Page[RunRow], bool]:
-            found = run_queries.runs(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
-            return found, view.position == view.newest
+        names = self._names()
 
-        found, now = self._read(query, as_of)
-        dead, names = self._dead() if now else set(), self._names()
-        return Page([_run(row, dead, names) for row in found.items], found.total, page, size)
+        def query(view: View, dead: set[str]) -> Page[Run]:
+            found = run_queries.runs(
+                view, filters=self._filters(filters), dead=dead, sort_by=sort_by, page=page, size=size
+            )
+            return Page([_run(row, dead, names) for row in found.items], found.total, page, size)
+
+        return self._read_runs(query, as_of)
 
     def get_run(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> Run:
         """Return a run, its steps, and all that it ran on, as it was then."""
         from stackledger.projections import run_queries
 
-        def query(view: View) -> tuple[run_queries.RunDetails, bool]:
-            return run_queries.run(view, name_id_or_prefix), view.position == view.newest
+        names = self._names()
 
-        details, now = self._read(query, as_of)
-        dead = self._dead() if now and details.run.ended is None else set()
-        return _run(details.run, dead, self._names())._replace(
+        def query(view: View, dead: set[str]) -> tuple[run_queries.RunDetails, Run]:
+            details = run_queries.run(view, name_id_or_prefix)
+            return details, _run(details.run, dead, names)
+
+        details, run = self._read_runs(query, as_of)
+        return run._replace(
             stack=details.stack,
             code=details.code,
             parameters=details.parameters,
@@ -92,20 +98,20 @@ class RunClient(ComponentClient):
         size: int = 20,
         as_of: str | int | None = None,
     ) -> Page[Pipeline]:
-        """Return a page of the pipelines that ran, by name unless `sort_by` says otherwise."""
+        """Return a page of the pipelines that ran, newest run first unless `sort_by` says otherwise."""
         from stackledger.projections import run_queries
 
-        def query(view: View) -> Page[Pipeline]:
+        def query(view: View, dead: set[str]) -> Page[Pipeline]:
             found = run_queries.pipelines(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
-            return Page([_pipeline(row) for row in found.items], found.total, page, size)
+            return Page([_pipeline(row, dead) for row in found.items], found.total, page, size)
 
-        return self._read(query, as_of)
+        return self._read_runs(query, as_of)
 
     def get_pipeline(self, name: str, *, as_of: str | int | None = None) -> Pipeline:
         """Return a pipeline that ran, by name."""
         from stackledger.projections import run_queries
 
-        return self._read(lambda view: _pipeline(run_queries.pipeline(view, name)), as_of)
+        return self._read_runs(lambda view, dead: _pipeline(run_queries.pipeline(view, name), dead), as_of)
 
     def list_artifacts(
         self,
@@ -139,13 +145,16 @@ class RunClient(ComponentClient):
         from stackledger.pipelines.responses import RunResponse, StepResponse
         from stackledger.projections import run_queries
 
-        details = self._read(lambda view: run_queries.run(view, name_id_or_prefix))
-        dead = self._dead() if details.run.ended is None else set()
+        def query(view: View, dead: set[str]) -> tuple[run_queries.RunDetails, str]:
+            details = run_queries.run(view, name_id_or_prefix)
+            return details, _status(details.run.id, details.run.status, dead)
+
+        details, status = self._read_runs(query)
         return RunResponse(
             id=details.run.id,
             name=details.run.name,
             pipeline=details.run.pipeline,
-            status=_status(details.run, dead),
+            status=status,
             steps={
                 step.name: StepResponse(
                     name=step.name,
@@ -282,6 +291,11 @@ class RunClient(ComponentClient):
 
         return lookup
 
+    def _read_runs(self, query: Callable[[View, set[str]], Result], as_of: str | int | None = None) -> Result:
+        """Return what the query reads, which is told the ids of the runs that are dead at that position."""
+        dead = self._dead()
+        return self._read(lambda view: query(view, dead if view.position == view.newest else set()), as_of)
+
     def _dead(self) -> set[str]:
         """Return the ids of the runs that have not ended and that nobody drives."""
         free = dead_runs(self._ledger.home, self._unfinished())
@@ -294,8 +308,9 @@ class RunClient(ComponentClient):
         return [row.id for row in self._read(run_queries.unfinished_runs)]
 
 
-def _status(row: RunRow, dead: set[str]) -> str:
-    return DEAD if row.id in dead else row.status
+def _status(run_id: str, status: str, dead: set[str]) -> str:
+    # One that was found dead may have been ended since.
+    return DEAD if run_id in dead and status == RunStatus.RUNNING else status
 
 
 def _run(row: RunRow, dead: set[str], names: Mapping[str, str]) -> Run:
@@ -303,7 +318,7 @@ def _run(row: RunRow, dead: set[str], names: Mapping[str, str]) -> Run:
         id=row.id,
         name=row.name,
         pipeline=row.pipeline,
-        status=_status(row, dead),
+        status=_status(row.id, row.status, dead),
         owner=names.get(row.owner, row.owner),
         stack={"id": row.stack_id, "name": row.stack_name},
         started=iso(row.started),
@@ -350,11 +365,11 @@ def _artifact(row: ArtifactRow) -> Artifact:
     )
 
 
-def _pipeline(row: run_queries.PipelineRow) -> Pipeline:
+def _pipeline(row: run_queries.PipelineRow, dead: set[str]) -> Pipeline:
     return Pipeline(
         name=row.name,
         runs=row.runs,
         last_run=row.last_run,
-        last_status=row.last_status,
+        last_status=_status(row.last_run_id, row.last_status, dead),
         last_started=iso(row.last_started),
     )
