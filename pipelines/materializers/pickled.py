@@ -26,7 +26,7 @@ class PickleMaterializer:
         except Exception as error:
             raise MaterializerError(
                 f"A value of the type {visible(type_name(type(value)))} cannot be kept:"
-                f" {type(error).__name__}: {visible(str(error))}.",
+                f" {type(error).__name__}: {visible(str(error)).removesuffix('.')}.",
                 hint="Let the step return what can be: numbers, text, lists, arrays, frames, models, dataclasses.",
             ) from error
 

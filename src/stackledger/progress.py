@@ -19,6 +19,7 @@ from stackledger.domain.events.runs import (
     StepSucceeded,
 )
 from stackledger.domain.names import visible
+from stackledger.workers.step_log import Tee
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -144,7 +145,8 @@ class LiveLines(Lines):
 
 def watcher() -> Lines:
     """Return who watches the runs of this process: on standard error, since results have standard output."""
-    if sys.stderr.isatty():
+    # A run within a step is watched by lines: the spinner's frames would all go to the log of that step.
+    if sys.stderr is not None and sys.stderr.isatty() and not isinstance(sys.stderr, Tee):
         return LiveLines()
     return Lines(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - talk
 

@@ -45,9 +45,32 @@ print("result", talking(), file=sys.stdout)
 """
 
 
-def on_a_terminal(*, stdout: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+NESTED = """
+from stackledger import pipeline, step
+
+@step
+def inside() -> int:
+    return 1
+
+@pipeline
+def inner():
+    inside()
+
+@step
+def outside() -> int:
+    return inner().steps["inside"].output.load()
+
+@pipeline
+def outer():
+    outside()
+
+outer()
+"""
+
+
+def on_a_terminal(project: str = RUN, *, stdout: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run the project with a terminal for its errors, and for its output unless a file is given; return its text."""
-    Path("run.py").write_text(RUN, encoding="utf-8")
+    Path("run.py").write_text(project, encoding="utf-8")
     mine, theirs = pty.openpty()
     with open(stdout or os.devnull, "wb") as file:
         child = subprocess.Popen(
@@ -104,6 +127,14 @@ def test_the_log_of_a_step_has_what_it_printed_and_logged_on_a_terminal() -> Non
     assert "a wide row" in log
     assert "INFO:project:logged" in log
     assert "UserWarning: beware" in log
+
+
+def test_the_log_of_a_step_that_runs_a_pipeline_has_no_spinner() -> None:
+    assert "outside is running" in on_a_terminal(NESTED)
+    outer = process("run", "list", "--name=startswith:outer", "--output=json", check=True).json["items"][0]
+    log = process("run", "logs", outer["name"], check=True).out
+    assert "Step inside has started." in log
+    assert "is running" not in log
 
 
 def test_colour_is_left_out_where_it_is_not_wanted() -> None:
