@@ -149,10 +149,7 @@ class Ledger:
         known = self.__dict__.get("log_id")
         if known is not None and known != self._id_in_log():
             recorder.close()
-            raise LogError(
-                f"The log in {self.home} was moved or replaced while it was open; nothing was changed.",
-                hint="Start the program again.",
-            )
+            raise self.replaced()
         return recorder
 
     @cached_property
@@ -198,6 +195,12 @@ class Ledger:
         """The subject id of the user, None before their first change."""
         subject = self.directory.find("user", self.user)
         return subject.id if subject else None
+
+    def replaced(self) -> LogError:
+        """Return what to raise where the log is not the one that was there before."""
+        return LogError(
+            f"The log in {self.home} was moved or replaced just now.", hint="Look at what is there, then try again."
+        )
 
     def remove_views(self) -> None:
         """Remove the views; whoever reads next builds them anew."""

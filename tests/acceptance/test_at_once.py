@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import chdir, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 from stackledger.client import Client
 from stackledger.domain.errors import ChangedMeanwhile, NotFound
 from tests.support.at_once import at_once
+from tests.support.processes import ended, forked
 from tests.support.program import Finished, stackledger
 from tests.support.soak import rounds
+from tests.support.waiting_run import waiting_run
 
 
 def ok(*arguments: str) -> Finished:
@@ -171,3 +174,85 @@ def test_updates_of_one_secret_at_once_keep_log_and_values_together() -> None:
             assert one.status == 0 or "Somebody else was first" in one.err, one.err
         value = ok("secret", "get", "s", "--reveal", "--output=json").json["values"]["key"]
         assert value in {f"{number}.{process}" for process, one in enumerate(finished) if one.status == 0}
+
+
+def status_of_newest_run() -> str:
+    return str(ok("run", "list", "--size=1", "--output=json").json["items"][0]["status"])
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_goes_on_whatever_others_do_meanwhile() -> None:
+    ok("stack", "register", "s", "-o", "default", "-a", "default", "--set")
+    with waiting_run() as run:
+        assert status_of_newest_run() == "running"
+        refused = stackledger("clean", "--all", "-y")
+        assert (refused.status, "1 runs go on, so the log stays where it is" in refused.err) == (1, True)
+        for command in ("clean", "stack set default", "stack delete s -y", "projection rebuild"):
+            ok(*command.split())
+        assert status_of_newest_run() == "running"
+        assert run.let_go() == 0
+    assert status_of_newest_run() == "completed"
+
+
+@pytest.mark.usefixtures("home")
+def test_two_runs_in_one_home_do_not_meet() -> None:
+    Path("second").mkdir()
+    with waiting_run() as first:
+        with chdir("second"), waiting_run() as second:
+            assert [run["status"] for run in ok("run", "list", "--output=json").json["items"]] == ["running"] * 2
+            assert second.let_go() == 0
+        assert first.let_go() == 0
+    assert [run["status"] for run in ok("run", "list", "--output=json").json["items"]] == ["completed", "completed"]
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_run_that_a_signal_ends_is_ended_in_the_log_too(number: signal.Signals) -> None:
+    with waiting_run() as run:
+        assert run.end(number) == -number
+    if number is signal.SIGINT:
+        assert status_of_newest_run() == "failed"
+    else:
+        assert status_of_newest_run() == "dead"
+        told = ok("artifact-store", "register", "any", "-f", "local").err
+        assert re.search(r"^The process of the run 'waiting-\S+' had died: it has failed\.$", told, re.MULTILINE)
+        assert status_of_newest_run() == "failed"
+    (newest,) = ok("run", "list", "--size=1", "--output=json").json["items"]
+    assert newest["reason"] == ("interrupted" if number is signal.SIGINT else "process died")
+
+
+def test_a_command_goes_well_while_the_views_are_destroyed(home: Path) -> None:
+    views = home / "views.db"
+    ways = (views.unlink, lambda: os.truncate(views, 4096), lambda: views.write_bytes(b"?" * 9000))
+    ok("stack", "list")
+    for number in range(rounds(9, 300)):
+
+        def destroy(number: int = number) -> None:
+            with suppress(FileNotFoundError):
+                ways[number % len(ways)]()
+
+        child = forked(destroy)
+        ok("stack", "register", f"s-{number}", "-o", "default", "-a", "default")
+        total = ok("stack", "list", "--output=json").json["pagination"]["total"]
+        assert total == number + 2
+        assert ended(child) == 0
+
+
+def test_a_log_that_is_moved_aside_stays_whole_whoever_uses_it(home: Path) -> None:
+    acknowledged = 0
+    for number in range(rounds(2, 20)):
+        commands = [("stack", "register", f"s-{number}-{each}", "-o", "default", "-a", "default") for each in range(6)]
+        for finished in at_once([*commands[:3], ("clean", "--all", "-y"), *commands[3:]]):
+            assert finished.status == 0 or re.search(
+                r"moved or replaced|no (orchestrator|artifact store) with the name or id"
+                r"|Others use the log just now|was deleted",
+                finished.err,
+            ), finished.err
+            acknowledged += finished.status == 0 and "registered" in finished.err
+    found = 0
+    for folder in (home, *home.glob("old-*")):
+        env = {"STACKLEDGER_HOME": str(folder)}
+        registered = stackledger("log", "list", "--type=stack.registered", "--output=json", env=env)
+        found += registered.json["pagination"]["total"] - 1
+        assert stackledger("doctor", env=env).status == 0
+    assert found >= acknowledged, "who could not look at what they had registered was told so"

@@ -72,11 +72,17 @@ class Session:
     def _read(self, query: Callable[[View], Result], as_of: str | int | None = None) -> Result:
         """Return what the query reads in the views, now or as of a position or time."""
         _ = self._ledger.log_id  # a fresh home gets its log, and the default stack, when it is first looked at
-        if as_of is None:
-            return self._ledger.views.read(query)
-        from stackledger.projections.asof import as_of as moved  # most queries are about now
 
-        return self._ledger.views.read(lambda view: query(moved(view, str(as_of), now=self._ledger.now())))
+        def looked(view: View) -> Result:
+            if not view.newest:
+                raise self._ledger.replaced()  # just now it had an event at least
+            if as_of is None:
+                return query(view)
+            from stackledger.projections.asof import as_of as moved  # most queries are about now
+
+            return query(moved(view, str(as_of), now=self._ledger.now()))
+
+        return self._ledger.views.read(looked)
 
     def _context(self) -> Context:
         """Return the context of a new command: who, from where, when and why."""
