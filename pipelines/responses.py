@@ -12,7 +12,7 @@ from stackledger.domain.errors import PipelineError
 class ArtifactResponse:
     """An artifact that a step put out. `digest` is the SHA-256 of its bytes in the artifact store.
 
-    `version` counts up under the name. Older ZenML has one artifact for each output, newer ZenML a list: so that what was
+    `version` counts up under the name. Older ZenML has one artifact for each output, newer ZenML a list: so that code
     written for either works, an artifact is also the list that has itself in it.
     """
 

@@ -122,6 +122,14 @@ def captured(log: StepLog, make_room: Callable[[], None]) -> Iterator[None]:
                 sys.stderr = back[1]
 
 
+def talk() -> TextIO | None:
+    """Return where to say how a run goes: standard error, past the logs of steps that other threads execute."""
+    stream: Any = sys.stderr
+    while isinstance(stream, Tee) and _writing.get() is None:
+        stream = stream.shown
+    return stream  # type: ignore[no-any-return]
+
+
 def _open(stream: Any) -> Any:
     """Return what is behind the tees of steps that have ended meanwhile: runs of several threads end in any order."""
     while isinstance(stream, Tee) and not stream.log.is_open:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from stackledger.domain.errors import raised, sentence
 from stackledger.domain.events.runs import (
@@ -19,7 +18,7 @@ from stackledger.domain.events.runs import (
     StepSucceeded,
 )
 from stackledger.domain.names import visible
-from stackledger.workers.step_log import Tee
+from stackledger.workers.step_log import Tee, talk
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -94,11 +93,11 @@ class LiveLines(Lines):
     redirected to a file, drawn over by a carriage return or wider than the terminal would not arrive as it was meant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
 
         # This very stream: while a step runs, sys.stderr is one that also writes to the step's log.
-        console = Console(file=sys.stderr, highlight=False)
+        console = Console(file=stream, highlight=False)
         super().__init__(lambda line: console.print(line, markup=False, soft_wrap=True))
         self._console = console
         self._spinner: Live | None = None
@@ -146,9 +145,10 @@ class LiveLines(Lines):
 def watcher() -> Lines:
     """Return who watches the runs of this process: on standard error, since results have standard output."""
     # A run within a step is watched by lines: the spinner's frames would all go to the log of that step.
-    if sys.stderr is not None and sys.stderr.isatty() and not isinstance(sys.stderr, Tee):
-        return LiveLines()
-    return Lines(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - talk
+    stream = talk()
+    if stream is not None and stream.isatty() and not isinstance(stream, Tee):
+        return LiveLines(stream)
+    return Lines(lambda line: print(line, file=stream, flush=True))
 
 
 def _seconds(microseconds: int) -> str:

@@ -137,6 +137,34 @@ def test_the_log_of_a_step_that_runs_a_pipeline_has_no_spinner() -> None:
     assert "is running" not in log
 
 
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from stackledger import Client, pipeline, step
+
+@step
+def work(number: int) -> int:
+    print(f"working at {number}")
+    return number
+
+@pipeline
+def p(number: int):
+    work(work(number))
+
+with ThreadPoolExecutor(4) as pool:
+    runs = list(pool.map(p, range(8)))
+for run in runs:
+    number = run.steps["work_2"].output.load()
+    for name in run.steps:
+        assert Client().step_logs(run.id, name) == [f"working at {number}"]
+"""
+
+
+def test_runs_of_several_threads_say_nothing_in_the_logs_of_each_others_steps() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("The run has finished") == 8
+
+
 def test_colour_is_left_out_where_it_is_not_wanted() -> None:
     assert "\x1b[32m" in on_a_terminal()
     assert "\x1b[32m" not in on_a_terminal(env={"NO_COLOR": "1"})
