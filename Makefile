@@ -12,7 +12,7 @@ ARGS ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test strace check bench soak format lock build clean
+.PHONY: help setup demo test check bench soak format lock build clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -41,6 +41,8 @@ demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, a
 test: $(READY) strace ## Run the tests (ARGS="-k name" and the like are passed on)
 	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
+# Not for people, so not in the list.
+.PHONY: strace
 # The power-loss tests watch a writer's system calls with it. Where it cannot be had they skip, and fail in CI.
 strace:
 	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
