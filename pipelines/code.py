@@ -188,7 +188,10 @@ def _installed_roots() -> tuple[Path, ...]:
 def _directory(function: Callable[..., object]) -> Path:
     code = getattr(function, "__code__", None)
     file = Path(code.co_filename) if code is not None else Path()
-    return file.resolve().parent if file.is_file() else Path.cwd()
+    try:
+        return file.resolve().parent if file.is_file() else Path.cwd()
+    except FileNotFoundError:  # the working directory was deleted
+        return Path()
 
 
 def git_state(directory: Path) -> tuple[str | None, bool]:

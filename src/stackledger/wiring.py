@@ -43,6 +43,14 @@ def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return user_data_path("stackledger")
 
 
+def working_directory() -> Path | None:
+    """Return the working directory, or None where it was deleted under this process."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
 def find_repository(start: Path) -> Path | None:
     """Return the nearest folder at or above `start` that `init` made a repository."""
     for folder in (start, *start.parents):
@@ -119,7 +127,8 @@ class Ledger:
     @cached_property
     def repository(self) -> Path | None:
         """The repository around the working directory."""
-        return find_repository(Path.cwd())
+        start = working_directory()
+        return find_repository(start) if start else None
 
     @property
     def repository_id(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,31 @@ def test_a_failed_run_says_in_sentences_what_its_step_raised(local: LocalHome, h
     with pytest.raises(RunFailed) as caught:
         local.run(failing.plan())
     assert words in str(caught.value)
+
+
+def test_runs_go_on_in_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    program = """
+import os
+from stackledger import pipeline, step
+@step
+def leave(folder: str) -> int:
+    os.mkdir(folder)
+    os.chdir(folder)
+    os.rmdir(folder)
+    return 1
+@step
+def stay(number: int) -> int:
+    return number
+@pipeline
+def leaving(folder: str):
+    stay(leave(folder))
+leaving(os.path.abspath("first"))
+@pipeline
+def staying():
+    stay(2)
+print(staying().steps["stay"].output.load())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

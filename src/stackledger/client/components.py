@@ -13,6 +13,7 @@ from stackledger.domain.errors import NotFound, near_names
 from stackledger.domain.names import visible
 from stackledger.domain.references import secret_references
 from stackledger.projections import registry_queries
+from stackledger.wiring import working_directory
 
 if TYPE_CHECKING:
     from stackledger.domain.components import RegisterComponent
@@ -209,7 +210,7 @@ class ComponentClient(Session):
         return entry, catalogue.load(entry, self._search_path())
 
     def _search_path(self) -> list[Path]:
-        return [Path.cwd(), *filter(None, (self._ledger.repository,))]
+        return [*filter(None, (working_directory(), self._ledger.repository))]
 
     def _secret_ids(self, configuration: Mapping[str, object]) -> dict[str, str]:
         """Return the ids of the secrets that the configuration names; those that are not there are left out."""
