@@ -100,6 +100,8 @@ def check(case: Case, home: Path, work: Path) -> None:
     check_secrets()
     ok("stack get")
     assert ok("config get user").out in {"ada\n", "bob\n", "default\n"}
+    for path in (home / "artifacts").rglob("*"):
+        os.utime(path, (0, 0))  # what is younger than a day may be that of somebody who is at it
     ok("clean")
     left = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
     strange = [path for path in left if not FILES.fullmatch(path.name) and not path.parts[0].startswith("old-")]

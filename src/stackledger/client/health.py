@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from datetime import UTC, datetime
@@ -108,6 +109,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
         day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
         self._ledger.secret_values.settle()
         self._ledger.forget_settings_half_written()
+        self._sweep_stores_never_registered(day_ago)
         for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
             pinned = {
                 "components": [
@@ -123,6 +125,17 @@ class HealthClient(StackClient, SecretClient, RunClient):
                 self._store(pinned).sweep_temporary(day_ago)
             except StackledgerError as error:
                 self._notify(f"The artifact store {component.name!r} was left as it is: {error}")
+
+    def _sweep_stores_never_registered(self, day_ago: float) -> None:
+        """Remove the empty folders of artifact stores whose registration was refused, or died."""
+        from stackledger.domain.events.components import component_tag
+
+        for folder in (self._ledger.home / "artifacts").glob("*/"):
+            # A younger one may be about to come into the log: its folder is made and checked first.
+            if folder.stat().st_mtime > day_ago or any(folder.glob("sha256/*")):
+                continue
+            if next(self._ledger.reader.scan(tags=(component_tag(folder.name),)), None) is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _about_log(self) -> list[Finding]:
         path = self._ledger.reader.path
