@@ -1,4 +1,4 @@
-"""Commands are killed at any instant at which they touch a file or a database: nothing is ever half done."""
+"""Commands are killed at any instant, or find no room on the disk: nothing is ever half done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.deadly import killed_at
+from tests.support.deadly import full_at, killed_at
 from tests.support.program import Finished, stackledger
 from tests.support.soak import rounds
 
@@ -60,35 +60,56 @@ def ok(command: str) -> Finished:
     return done
 
 
+def begin(case: Case, home: Path, template: Path) -> None:
+    """Make the home that the command finds, and keep it as a template."""
+    if not case.fresh:
+        for command in BEGUN:
+            ok(command)
+        shutil.copytree(home, template)
+
+
+def begin_again(case: Case, home: Path, template: Path, work: Path) -> None:
+    """Put home and working directory back."""
+    for folder in (home, work):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not case.fresh:
+        shutil.copytree(template, home)
+    work.mkdir()
+    os.chdir(work)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_command_that_is_killed_at_any_instant_leaves_nothing_half_done(
     home: Path, tmp_path: Path, name: str
 ) -> None:
     case = CASES[name]
     work, template = Path.cwd(), tmp_path / "template"
-    for command in () if case.fresh else BEGUN:
-        ok(command)
-    if not case.fresh:
-        shutil.copytree(home, template)
-
-    def begin_again() -> None:
-        for folder in (home, work):
-            shutil.rmtree(folder, ignore_errors=True)
-        if not case.fresh:
-            shutil.copytree(template, home)
-        work.mkdir()
-        os.chdir(work)
-
-    begin_again()
+    begin(case, home, template)
+    begin_again(case, home, template, work)
     instants = killed_at(0, case.command.split(), home)
     assert instants, "the instants were counted"
     # What a command only reads comes first: most of what can be half done is in its second half.
     chance = random.Random(name)
     chosen = [chance.randrange(1, instants // 2 + 1), *chance.choices(range(instants // 2 + 1, instants + 1), k=9)]
     for instant in range(1, instants + 1) if rounds(0, 1) else chosen:
-        begin_again()
+        begin_again(case, home, template, work)
         if killed_at(instant, case.command.split(), home) is None:
             check(case, home, work)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_command_for_which_there_is_no_room_says_so_and_leaves_nothing_half_done(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    case = CASES[name]
+    work, template = Path.cwd(), tmp_path / "template"
+    begin(case, home, template)
+    sizes = range(4096, 200_000, 4096)
+    for size in sizes if rounds(0, 1) else [*sizes[:10:2], sizes[20]]:
+        begin_again(case, home, template, work)
+        done = full_at(size, case.command.split(), tmp_path / "told")
+        assert done.status == 0 or re.search(r"^Error: .*(full|I/O error|too large)", done.err, re.MULTILINE), done.err
+        check(case, home, work)
 
 
 def check(case: Case, home: Path, work: Path) -> None:

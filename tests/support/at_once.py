@@ -29,7 +29,7 @@ def at_once(commands: Iterable[Sequence[str]], env: Sequence[Mapping[str, str]] 
                 os.close(go)
                 os.environ.update(env[number % len(env)])
                 os.read(waiting, 1)  # ends when the last holder of `go` closes it
-                os._exit(told(arguments, folder / str(number)))
+                os._exit(run_into(folder / str(number), arguments))
 
             children.append(forked(work))
         os.close(waiting)
@@ -40,7 +40,7 @@ def at_once(commands: Iterable[Sequence[str]], env: Sequence[Mapping[str, str]] 
         return [Finished(*finished) for finished in zip(statuses, outs, errs, strict=True)]
 
 
-def told(arguments: Sequence[str], name: Path) -> int:
+def run_into(name: Path, arguments: Sequence[str]) -> int:
     """Run a command in this process, which ends after it; what it prints goes to NAME.out and NAME.err."""
     with open(f"{name}.out", "w", encoding="utf-8") as out, open(f"{name}.err", "w", encoding="utf-8") as err:
         sys.stdout, sys.stderr = out, err

@@ -1,8 +1,9 @@
-"""A command that dies at a chosen instant: before the n-th time that it touches a file or a database."""
+"""Commands that die at a chosen instant, and commands whose files cannot grow."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stackledger.cli.app import main
+from tests.support.at_once import run_into
 from tests.support.processes import ended, forked
+from tests.support.program import Finished
 
 TOUCHES = ("os.mkdir", "os.rename", "os.remove", "os.link", "os.truncate", "shutil.copyfile", "sqlite3.connect")
 
@@ -61,3 +64,15 @@ def killed_at(instant: int, arguments: Sequence[str], home: Path) -> int | None:
         return None
     assert status == 0, f"{arguments} exited with {status}"
     return int(touches)
+
+
+def full_at(size: int, arguments: Sequence[str], told: Path) -> Finished:
+    """Run a command in a child for which no file can grow beyond `size` bytes; what it says goes through `told`."""
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write then fails, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        os._exit(run_into(told, arguments))
+
+    status = ended(forked(work))
+    return Finished(status, *(Path(f"{told}.{stream}").read_text(encoding="utf-8") for stream in ("out", "err")))
