@@ -81,17 +81,9 @@ class Graph:
         """Add a call of a step; return a handle for its output, or a tuple for several, or None without any."""
         node_id = self._id(step, chosen)
         what = f"step {node_id!r}"
-        try:
-            bound = step.signature.call.bind(*args, **kwargs)
-        except TypeError as error:
-            raise PipelineError(
-                f"The {what} is called with the wrong arguments: {error}.",
-                hint=f"It takes {step.name}{step.signature.words}.",
-            ) from error
-        bound.apply_defaults()
         inputs: dict[str, OutputHandle] = {}
         parameters: dict[str, JsonValue] = {}
-        for name, value in bound.arguments.items():
+        for name, value in step.signature.bound(args, kwargs, what, step.name).items():
             where = f"The argument {name!r} of the {what}"
             if isinstance(value, OutputHandle):
                 inputs[name] = self._own(value, where)

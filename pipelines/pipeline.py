@@ -95,16 +95,8 @@ class Pipeline:
         return signature_of(self.function, f"pipeline {self.name!r}")
 
     def _parameters(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, JsonValue]:
-        try:
-            bound = self.signature.call.bind(*args, **kwargs)
-        except TypeError as error:
-            raise PipelineError(
-                f"The pipeline {self.name!r} is called with the wrong arguments: {error}.",
-                hint=f"It takes {self.name}{self.signature.words}.",
-            ) from error
-        bound.apply_defaults()
         parameters: dict[str, JsonValue] = {}
-        for name, value in bound.arguments.items():
+        for name, value in self.signature.bound(args, kwargs, f"pipeline {self.name!r}", self.name).items():
             where = f"The parameter {name!r} of the pipeline {self.name!r}"
             if isinstance(value, OutputHandle):
                 raise PipelineError(f"{where} is {value!r}, which belongs to a pipeline that was put together before.")

@@ -6,7 +6,7 @@ import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
@@ -39,6 +39,17 @@ class Signature:
         """How it is called, in short: `(numbers, factor=1)`."""
         bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in self.call.parameters.values()]
         return str(self.call.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+    def bound(self, args: Sequence[object], kwargs: Mapping[str, object], what: str, name: str) -> dict[str, object]:
+        """Return all arguments of a call by name, defaults too, or raise PipelineError; `what` is called as `name`."""
+        try:
+            bound = self.call.bind(*args, **kwargs)
+        except TypeError as error:
+            raise PipelineError(
+                f"The {what} is called with the wrong arguments: {error}.", hint=f"It takes {name}{self.words}."
+            ) from error
+        bound.apply_defaults()
+        return bound.arguments
 
 
 def signature_of(function: Callable[..., object], what: str) -> Signature:

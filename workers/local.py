@@ -52,10 +52,9 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that has ended; `position` is that of its last event, `failures` are the last attempts of failed steps."""
+    """A run that has ended; `failures` are the last attempts of failed steps."""
 
     run: Run
-    position: int
     failures: Mapping[str, Failure] = field(repr=False)
 
     def raise_if_failed(self) -> None:
@@ -154,7 +153,7 @@ class _Drive:
             command = Advance(run_id=self._run_id, now=now, outcomes=outcomes, slots=1)
             run = self._handle(command, context)
             if run.status is not RunStatus.RUNNING:
-                return FinishedRun(run, self._known.position, self._failures)
+                return FinishedRun(run, self._failures)
             outcomes = tuple(self._execute(run, attempt) for attempt in running(run))
             if not outcomes:
                 due = next_due(run) or now

@@ -122,7 +122,6 @@ def test_a_run_pins_inputs_and_artifacts_by_their_digests(local: LocalHome) -> N
     started = local.recorded()[0].event
     assert isinstance(started, RunStarted)
     assert started.steps[1].parameters == {"factor": 1}
-    assert finished.position == len(local.recorded())
 
 
 def failing() -> None:

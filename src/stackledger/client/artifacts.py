@@ -1,0 +1,140 @@
+"""The client's part about artifacts, and about what does the work of a pinned stack's components.
+
+Queries are imported where they are used: commands about the registry do without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from stackledger.client.components import ComponentClient
+from stackledger.client.results import Artifact, Page, iso
+from stackledger.domain.errors import FlavorError, NotFound
+from stackledger.projections import registry_queries
+
+if TYPE_CHECKING:
+    from stackledger.domain.ports import ArtifactStore
+    from stackledger.flavors.resolving import Redactor
+    from stackledger.pipelines.responses import ArtifactResponse
+    from stackledger.projections.engine import View
+    from stackledger.projections.run_queries import ArtifactRow
+
+
+class ArtifactClient(ComponentClient):
+    """Artifacts, and the stores that they are in."""
+
+    def list_artifacts(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        sort_by: str | None = None,
+        page: int = 1,
+        size: int = 20,
+        as_of: str | int | None = None,
+    ) -> Page[Artifact]:
+        """Return a page of all versions of artifacts, newest first unless `sort_by` says otherwise."""
+        from stackledger.projections import run_queries
+
+        def query(view: View) -> Page[Artifact]:
+            wanted = self._filters(filters)
+            if wanted.run is not None:
+                wanted = wanted._replace(run=run_queries.run(view, wanted.run).run.id)
+            found = run_queries.artifacts(view, filters=wanted, sort_by=sort_by, page=page, size=size)
+            return Page([_artifact(row) for row in found.items], found.total, page, size)
+
+        return self._read(query, as_of)
+
+    def get_artifact(self, name: str, *, version: int | None = None, as_of: str | int | None = None) -> Artifact:
+        """Return an artifact by id, or a version of a name: the newest if none is given."""
+        from stackledger.projections import run_queries
+
+        return self._read(lambda view: _artifact(run_queries.artifact(view, name, version)), as_of)
+
+    def get_artifact_version(self, name: str, version: int | None = None) -> ArtifactResponse:
+        """Return a version of an artifact that can be loaded: `.load()` checks the bytes against the log's digest."""
+        from stackledger.projections import run_queries
+
+        def query(view: View) -> tuple[ArtifactRow, dict[str, Any]]:
+            row = run_queries.artifact(view, name, version)
+            return row, run_queries.run(view, row.run_id, prefix=False).stack
+
+        return self._loadable(*self._read(query))
+
+    def _loadable(self, row: ArtifactRow, stack: Mapping[str, Any]) -> ArtifactResponse:
+        """Return an artifact that loads from the store of the stack that was pinned when it was made."""
+        from stackledger.domain.events.runs import Produced
+        from stackledger.pipelines.responses import ArtifactResponse
+        from stackledger.workers.execute import load
+
+        produced = Produced(
+            output=row.output,
+            artifact_id=row.id,
+            artifact=row.name,
+            digest=row.digest,
+            size=row.size,
+            layout=cast("Any", row.layout),
+            materializer=row.materializer,
+            data_type=row.data_type,
+        )
+        return ArtifactResponse(
+            id=row.id,
+            name=row.name,
+            version=row.version,
+            digest=row.digest,
+            size=row.size,
+            materializer=row.materializer,
+            data_type=row.data_type,
+            loader=lambda: load(self._store(stack), produced),
+        )
+
+    def _store(self, stack: Mapping[str, Any], redactor: Redactor | None = None) -> ArtifactStore:
+        """Return the artifact store of a pinned stack."""
+        from stackledger.domain.component_types import ComponentType
+
+        return cast("ArtifactStore", self._implementation(stack, ComponentType.ARTIFACT_STORE, redactor))
+
+    def _implementation(self, stack: Mapping[str, Any], kind: str, redactor: Redactor | None) -> Any:
+        """Return what does the work of a pinned stack's component: its flavor's class, made with its configuration."""
+        from stackledger.domain.component_types import ComponentType
+        from stackledger.flavors.catalogue import load_implementation
+        from stackledger.flavors.validation import configured
+
+        component = next(each for each in stack["components"] if each["type"] == kind)
+        component_type = ComponentType(kind)
+        try:
+            _, flavor = self._flavor(component_type, component["flavor"])
+        except NotFound as error:
+            raise FlavorError(
+                f"The {component_type.words} {component['name']!r} of the stack {stack['name']!r} was of the flavor"
+                f" {component['flavor']!r}, which is not there any more.",
+                hint=f"Register it again: `stackledger {component_type.group} flavor register module.Class`.",
+            ) from error
+        config = configured(flavor, component["configuration"], self._secret_lookup(), redactor)
+        return load_implementation(flavor)(config, home=self._ledger.home, component_id=component["id"])
+
+    def _secret_lookup(self) -> Callable[[str], Mapping[str, str]]:
+        def lookup(name: str) -> Mapping[str, str]:
+            row = self._read(lambda view: registry_queries.secret(view, name, prefix=False))
+            return self._ledger.secret_values.read(row.id)
+
+        return lookup
+
+
+def _artifact(row: ArtifactRow) -> Artifact:
+    from stackledger.pipelines.materializers import runs_code
+
+    return Artifact(
+        id=row.id,
+        name=row.name,
+        version=row.version,
+        run=row.run_id,
+        step=row.step,
+        output=row.output,
+        data_type=row.data_type,
+        materializer=row.materializer,
+        runs_code=runs_code(row.materializer),
+        digest=row.digest,
+        size=row.size,
+        created=iso(row.created),
+    )
