@@ -256,3 +256,46 @@ def test_a_log_that_is_moved_aside_stays_whole_whoever_uses_it(home: Path) -> No
         found += registered.json["pagination"]["total"] - 1
         assert stackledger("doctor", env=env).status == 0
     assert found >= acknowledged, "who could not look at what they had registered was told so"
+
+
+BOB = {"STACKLEDGER_USER": "bob"}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("scope", ["global", "repository"])
+def test_who_loses_their_active_stack_to_somebody_elses_deletion_is_told_by_the_next_command(scope: str) -> None:
+    if scope == "repository":
+        ok("init")
+    ok("stack", "copy", "default", "s")
+    ok("stack", "set", "s")
+    with chdir(".."):
+        assert stackledger("stack", "delete", "s", "-y", env=BOB).status == 0
+    lost = "Your active stack 's' was deleted: 'default' is active now. Choose another one with `stackledger stack set"
+    for command in ("stack list", "stack get", "artifact-store register x -f local"):
+        assert lost in ok(*command.split()).err
+    assert ok("stack", "get").out == "The global active stack is: 'default'\n"
+    ok("stack", "set", "default")
+    assert "deleted" not in ok("stack", "get").err
+    assert ok("stack", "get").out == f"The {scope} active stack is: 'default'\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_an_environment_that_names_no_stack_is_told_with_the_way_out() -> None:
+    environment = {"STACKLEDGER_ACTIVE_STACK": "defualt"}
+    for command in ("stack list", "stack get", "stack set default", "stack register s -o default -a default --set"):
+        told = stackledger(*command.split(), env=environment)
+        assert told.status == 1
+        assert "The environment variable STACKLEDGER_ACTIVE_STACK names no stack" in told.err
+        assert "Did you mean 'default'? Unset STACKLEDGER_ACTIVE_STACK, or name another stack there." in told.err
+    for command in ("doctor", "secret list", "run list", "log list", "config get user", "version"):
+        assert stackledger(*command.split(), env=environment).status == 0
+
+
+def test_a_log_that_is_gone_is_told_and_can_be_put_back(home: Path) -> None:
+    ok("stack", "copy", "default", "s")
+    moved = (home / "log.db").rename(home.parent / "log.db")
+    assert "is gone, so a new one begins. Was that not meant, put log.db back." in ok("stack", "list").err
+    assert "gone" not in ok("stack", "list").err
+    moved.rename(home / "log.db")
+    (home / "log.db-wal").unlink()
+    assert {item["name"] for item in ok("stack", "list", "--output=json").json["items"]} == {"default", "s"}

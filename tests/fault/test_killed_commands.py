@@ -6,12 +6,15 @@ import os
 import random
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from stackledger.client import Client
 from tests.support.deadly import full_at, killed_at
+from tests.support.processes import ended, forked
 from tests.support.program import Finished, stackledger
 from tests.support.soak import rounds
 
@@ -135,3 +138,18 @@ def check_secrets() -> None:
         values = ok(f"secret get {secret['name']} --reveal --output=json").json["values"]
         assert sorted(values) == sorted(secret["keys"])
         assert values in VALUES
+
+
+def test_what_a_killed_writer_added_last_outlives_the_loss_of_the_file_that_it_belongs_to(home: Path) -> None:
+    ok("stack list")
+
+    def work() -> None:
+        Client().create_component("artifact_store", "last", "local")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert ended(forked(work)) == -signal.SIGKILL
+    moved = (home / "log.db").rename(home.parent / "log.db")
+    told = stackledger("stack", "list")
+    assert (told.status, "log.db-wal beside it holds what was last added to it" in told.err) == (1, True)
+    moved.rename(home / "log.db")
+    assert len(ok("artifact-store list --output=json").json["items"]) == len(("default", "last"))
