@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stackledger.client.results import event_json
-from stackledger.domain.errors import Ambiguous, NotFound
+from stackledger.domain.errors import Ambiguous, NotFound, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
 from stackledger.projections.listing import Filters
@@ -120,7 +120,7 @@ class Session:
             )
         try:
             self._ledger.views.catch_up()
-        except ViewsUnusable as error:
+        except StackledgerError as error:
             made = f"The change is in the log, at position {handled.known.position}, but cannot be shown."
             raise ViewsUnusable(f"{made} {error.message}", hint=error.hint) from error
         return handled
