@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +18,9 @@ from stackledger.domain.references import refuse_literal_secrets
 from stackledger.flavors.field_types import takes_structure, takes_text, type_words
 from stackledger.flavors.flavor import REFERENCES, Flavor, FlavorConfig, holds_reference
 from stackledger.flavors.resolving import Redactor, resolve
+
+MAX_DEPTH = 50
+"""Levels of nesting that a configuration may have: more is a mistake, or made to make readers fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,13 @@ def validated(flavor: type[Flavor], raw: Mapping[str, object]) -> dict[str, Json
     defaults when the component is used. References stay as they were given.
     """
     config_class = flavor.config_class
+    _refuse_depth(raw)
     refuse_literal_secrets(raw, config_class.secret_fields())
-    for text in _texts(raw):
+    given = {name: _parsed(flavor, name, value) for name, value in raw.items()}
+    _refuse_depth(given)
+    for text in _texts(given):
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise InvalidConfiguration(f"'{visible(text[:100])}' in the configuration is not text in UTF-8.")
-    given = {name: _parsed(flavor, name, value) for name, value in raw.items()}
     try:
         config = config_class.model_validate(given, context={REFERENCES: True})
     except ValidationError as error:
@@ -96,6 +101,22 @@ def prepare(flavor: type[Flavor], configuration: Mapping[str, JsonValue], home: 
     """Make and check what a new component needs on this machine; one that needs a secret for that is left as it is."""
     if not any(map(holds_reference, configuration.values())):
         flavor.prepare(flavor.config_class.model_validate(configuration), home, component_id)
+
+
+def _refuse_depth(configuration: Mapping[str, object]) -> None:
+    """Raise InvalidConfiguration for what is nested too deeply for those who read it later, level by level."""
+    level: list[object] = [configuration]
+    for _ in range(MAX_DEPTH):
+        level = [part for value in level for part in _parts(value)]
+        if not level:
+            return
+    raise InvalidConfiguration(f"The configuration is nested more than {MAX_DEPTH} levels deep.")
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _texts(value: object) -> Iterator[str]:

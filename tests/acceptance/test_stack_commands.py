@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,6 +242,59 @@ def test_hostile_yaml_is_refused(text: str, tmp_path: Path) -> None:
     done = stackledger("stack", "import", "x", "-f", str(file))
     assert done.status == 1, done
     assert stackledger("stack", "describe", "x").status == 1
+
+
+GOOD = {
+    "stackledger_stack": 1,
+    "name": "x",
+    "labels": {"team": "vision"},
+    "components": {
+        "orchestrator": [{"name": "default", "flavor": "local"}],
+        "artifact_store": [{"name": "new", "flavor": "local", "labels": {"a": "b"}}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stackledger_stack": 2}, "not a stack that"),
+        ({"name": None}, "has no name"),
+        ({"name": "../x"}, "holds '/'"),
+        ({"surplus": 1}, "unknown key 'surplus'"),
+        ({"labels": {"a": 1}}, "labels of the stack are not texts"),
+        ({"components": {"wormhole": []}}, "'wormhole' among the types"),
+        ({"components": {"orchestrator": [{"name": "default", "flavor": "local"}]}}, "no artifact store"),
+        ({"store": {"name": "../new"}}, "holds '/'"),
+        ({"store": {"flavor": "nowhere"}}, "no flavor 'nowhere'"),
+        ({"store": {"surplus": 1}}, "unknown key 'surplus'"),
+        ({"store": {"configuration": {"path": 5}}}, "'path'"),
+        ({"store": {"configuration": {"paht": "x"}}}, "Did you mean 'path'"),
+        ({"store": {"configuration": {"path": "http://u:pw@host"}}}, "holds a password"),
+        ({"store": {"name": "default", "configuration": {"path": "/elsewhere"}}}, "another artifact store named"),
+    ],
+)
+def test_a_hostile_export_is_refused_whole(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    exported = copy.deepcopy(GOOD) | changes
+    exported["components"].get("artifact_store", [{}])[0].update(exported.pop("store", {}))
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(exported))
+    before = json_of("log", "stats")["position"]
+    done = stackledger("stack", "import", "-f", str(file))
+    assert (done.status, message in done.err) == (1, True), done.err
+    assert json_of("log", "stats")["position"] == before
+
+
+def test_an_import_registers_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(GOOD))
+    tried = json_of("stack", "import", "-f", str(file), "--dry-run")["items"]
+    assert [event["type"] for event in tried] == ["component.registered", "stack.registered"]
+    assert json_of("stack", "import", "-f", str(file))["labels"] == {"team": "vision"}
+    assert json_of("artifact-store", "describe", "new")["labels"] == {"a": "b"}
+    assert [
+        one["name"] for one in json_of("stack", "import", "again", "-f", str(file))["components"]["artifact_store"]
+    ] == ["new"]
 
 
 def test_history_diff_and_restore() -> None:

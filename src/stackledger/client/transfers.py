@@ -194,6 +194,9 @@ def _checked_export(
             "This is not a stack that `stackledger stack export` wrote.",
             hint=f"It begins with `stackledger_stack: {_FORMAT}`.",
         )
+    unknown = exported.keys() - {"stackledger_stack", "name", "labels", "components"}
+    if unknown:
+        raise InvalidValue(f"The exported stack has an unknown key {visible(str(min(unknown)))!r}.")
     name, components = exported.get("name"), exported.get("components")
     if not isinstance(name, str) or not isinstance(components, dict):
         raise InvalidValue("The exported stack has no name, or no components.")

@@ -93,6 +93,13 @@ def of_flavor(component_type: ComponentType, name: str) -> type[Flavor]:
     return catalogue.load(catalogue.find(component_type, name))
 
 
+def nested(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def check(**given: object) -> dict[str, JsonValue]:
     result = validated(Shelf, {**given, **NEEDED})
     return {name: value for name, value in result.items() if name not in NEEDED}
@@ -145,6 +152,9 @@ def test_only_what_was_given_is_kept_in_the_order_of_the_flavor() -> None:
         ({"slots": "x", "slot": "y"}, r"'slots'.*; 'slot' is not known"),
         ({"anything": {"a": ["b\ud800"]}}, r"'b\\ud800' in the configuration is not text in UTF-8"),
         ({"anything": {"a\ud800": 1}}, r"is not text in UTF-8"),
+        ({"anything": '["\\ud800"]'}, r"is not text in UTF-8"),
+        ({"anything": "[" * 300 + "]" * 300}, r"nested more than 50 levels deep"),
+        ({"anything": nested(5_000)}, r"nested more than 50 levels deep"),
         ({"\x1b[31mred": "y"}, r"'\\u001b\[31mred' is not known"),
     ],
 )
