@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,26 @@ def test_a_value_can_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "path.txt").write_text(f"{tmp_path}/kept\n")
     ok("artifact-store", "register", "x", "--flavor=local", f"--path=@{tmp_path}/path.txt")
     assert json_of("artifact-store", "describe", "x")["configuration"]["path"] == f"{tmp_path}/kept"
+
+
+def test_structured_values_are_given_and_shown_as_json() -> None:
+    ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_with_structure"))
+    ok("alerter", "register", "x", "-f", "mine", "--url=u", '--options={"a": 1, "b": 2}')
+    assert json_of("alerter", "describe", "x")["configuration"] == {"url": "u", "options": {"a": 1, "b": 2}}
+    for shown in (["describe", "x"], ["history", "x"], ["list", "--columns=configuration"]):
+        assert '{"a": 1, "b": 2}' in ok("alerter", *shown)
+    for wrong in ('{"a": 1', '{"a": "x"}', "[1]", '{"a": 1, "a": 2}'):
+        assert stackledger("alerter", "update", "x", f"--options={wrong}").status == 1
+
+
+def test_a_flavor_whose_code_is_gone_can_be_deleted() -> None:
+    ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_soon_gone"))
+    Path("flavors_soon_gone.py").unlink()
+    sys.modules.pop("flavors_soon_gone")
+    assert stackledger("alerter", "flavor", "describe", "mine").status == 1
+    assert "mine" in ok("alerter", "flavor", "list")
+    ok("alerter", "flavor", "delete", "mine", "-y")
+    assert ok("alerter", "flavor", "list") == ""
 
 
 def test_removing_an_attribute_brings_the_default_back(tmp_path: Path) -> None:
@@ -121,7 +142,10 @@ def test_flavors_of_your_own_come_and_go() -> None:
     source = write_alerter_flavor(Path.cwd(), "flavors_that_come_and_go")
     ok("alerter", "flavor", "register", source)
     assert [one["name"] for one in json_of("alerter", "flavor", "list")["items"]] == ["mine"]
-    assert [field["name"] for field in json_of("alerter", "flavor", "describe", "mine")["fields"]] == ["url", "token"]
+    assert [field["name"] for field in json_of("alerter", "flavor", "describe", "mine")["fields"]][:2] == [
+        "url",
+        "token",
+    ]
     process("alerter", "register", "a", "-f", "mine", "--url=x", check=True)
     assert stackledger("alerter", "flavor", "delete", "mine", "-y").status == 1
     ok("alerter", "delete", "a", "-y")

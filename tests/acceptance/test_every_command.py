@@ -18,8 +18,12 @@ ALIKE = {kind.group for kind in ComponentType} - {"artifact-store", "alerter"}
 COMMANDS = {
     name: command
     for name, command in commands()
-    if not isinstance(command, LazyGroup) and name.split()[1] not in ALIKE and "install" not in name
+    if not isinstance(command, LazyGroup)
+    and name.split()[1] not in ALIKE
+    and "install" not in name
+    and "pipeline runs" not in name
 }
+VERY_HOSTILE = ["x" * 10_000, "\x1b[31m\u202e[red]{{", "@nowhere", "-", ""]
 HOSTILE = ["nowhere", "default", "\x1b[31m\u202e", "../..", "{{a.b}}", "-"]
 
 
@@ -43,6 +47,48 @@ def test_a_command_answers_or_refuses_whatever_it_is_given(name: str) -> None:
         assert done.status in {0, 1, 2}, done
         assert done.status == 0 or done.err, done
         assert not {"\x1b", "\u202e"} & set(done.out + done.err), done
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_parameter_takes_or_refuses_hostile_text_and_a_refusal_changes_nothing(name: str) -> None:
+    command = COMMANDS[name]
+    head = _head()
+    for parameter in command.params:
+        if parameter.name == "help" or getattr(parameter, "is_flag", False):
+            continue
+        for value in VERY_HOSTILE:
+            # What is not looked at here is what refers to the default stack, or else to the first position.
+            given = {
+                each.name: value
+                if each is parameter
+                else "1"
+                if each.name in {"start", "as_of", "position"}
+                else "default"
+                for each in command.params
+                if each.required or each is parameter
+            }
+            options = [
+                f"{each.opts[0]}={given[each.name]}"
+                for each in command.params
+                if each.param_type_name == "option" and each.name in given
+            ]
+            arguments = [
+                given.get(each.name, "default")
+                for each in command.params
+                if each.param_type_name == "argument" and (each.required or each is parameter)
+            ]
+            done = stackledger(*name.split()[1:], *options, "--", *arguments)
+            assert done.status in {0, 1, 2}, done
+            assert done.status == 0 or ("Error: " in done.err and done.out == ""), done
+            if done.status == 0:
+                head = _head()
+            assert not {"\x1b", "\u202e"} & set(done.out + done.err), done
+            assert len(done.err) < 3_000, done
+        assert _head() == head, parameter.name
+
+
+def _head() -> int:
+    return int(stackledger("log", "stats", "--output=json").json["position"])
 
 
 @pytest.mark.parametrize("output", ["table", "json", "yaml", "csv", "tsv"])

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,19 @@ def test_integrations_are_listed() -> None:
     assert "scikit-learn" in ok("integration", "export-requirements", "sklearn").out
     assert stackledger("integration", "requirements", "nowhere").status == 1
     assert stackledger("integration", "install", "nowhere", "-y").status == 1
+
+
+def test_a_shell_that_takes_the_script_completes_names() -> None:
+    ok("stack", "copy", "default", "other-stack")
+    script = f"""
+        export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH
+        eval "$(_STACKLEDGER_COMPLETE=source_bash stackledger)"
+        COMP_WORDS=(stackledger stack describe oth) COMP_CWORD=3
+        _stackledger_completion stackledger
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("other-stack\n", "")
 
 
 def completions(*words: str) -> set[str]:

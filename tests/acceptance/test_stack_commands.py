@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.own_flavor import write_alerter_flavor
+from stackledger.domain.component_types import SHORT_OPTIONS, ComponentType
+from tests.support.own_flavor import write_alerter_flavor, write_own_flavors
 from tests.support.program import process, stackledger
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -244,7 +245,7 @@ def test_hostile_yaml_is_refused(text: str, tmp_path: Path) -> None:
     assert stackledger("stack", "describe", "x").status == 1
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "stackledger_stack": 1,
     "name": "x",
     "labels": {"team": "vision"},
@@ -401,6 +402,35 @@ def test_lists_that_come_whole_are_sorted_and_cut_too() -> None:
     names = [one["name"] for one in json_of("flavor", "list", "--sort-by", "desc:name")["items"]]
     assert names == sorted(names, reverse=True)
     assert stackledger("flavor", "list", "--sort-by", "nam").status == 2
+
+
+def test_a_stack_of_all_types_is_registered_with_the_short_options_and_described() -> None:
+    flavors = write_own_flavors(Path.cwd(), "flavors_of_all_types")
+    for kind, source in flavors.items():
+        ok(kind.group, "flavor", "register", source)
+        ok(kind.group, "register", f"my-{kind.group}", "-f", "mine", "--url=x")
+    ok("experiment-tracker", "register", "second", "-f", "mine", "--url=x")
+    options = [part for kind in ComponentType for part in (SHORT_OPTIONS[kind], f"my-{kind.group}")]
+    ok("stack", "register", "all", *options, "-e", "second", "--label", "team=vision", "--set")
+    components = json_of("stack", "describe", "all")["components"]
+    assert list(components) == [kind.value for kind in ComponentType]
+    assert [one["name"] for one in components["experiment_tracker"]] == ["my-experiment-tracker", "second"]
+    described = ok("stack", "describe")
+    for kind in ComponentType:
+        assert re.search(rf"┃ {kind.upper()} +│ my-{kind.group}", described)
+    assert "my-experiment-tracker, second" in described
+    assert re.search(r"┃ team +│ vision ┃", described)
+    # The first of several is the default one.
+    assert ok("experiment-tracker", "get") == "Active experiment tracker: 'my-experiment-tracker'\n"
+    assert "alerter `my-alerter`: Mine of the type ALERTER waits for nobody." in stackledger("stack", "up").err
+    ok("stack", "remove-component", "all", "--experiment_tracker=my-experiment-tracker", "-al", "-an", "-dv", "-i")
+    left = json_of("stack", "describe", "all")["components"]
+    assert [one["name"] for one in left["experiment_tracker"]] == ["second"]
+    assert components.keys() - left.keys() == {"alerter", "annotator", "data_validator", "image_builder"}
+    ok("stack", "set", "default")
+    ok("stack", "delete", "all", "-y", "-r")
+    assert json_of("experiment-tracker", "list")["items"][0]["name"] == "my-experiment-tracker"
+    assert json_of("model-registry", "list")["items"] == []
 
 
 def test_requirements_are_a_result(tmp_path: Path) -> None:
