@@ -207,7 +207,7 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
         """List what happened to a component, newest first."""
         return history_listing(call.client.component_history(kind, name, as_of=call.as_of))
 
-    @group.plain("explain", example=f"{program} explain")
+    @group.query("explain", example=f"{program} explain", as_of=False)
     def explain(call: Call) -> Lines:
         """Say what components of this type are for."""
         return Lines(wrap(call.client.explain(kind), 100))
@@ -228,7 +228,7 @@ def _add_services(group: Group, kind: ComponentType) -> None:
         component = call.client.get_component(kind, name)
         say_provisioning(call.client, [(kind, component.name, component.flavor)])
 
-    @group.plain("logs", example=f"{program} logs my_{kind}")
+    @group.query("logs", example=f"{program} logs my_{kind}", as_of=False)
     def logs(call: Call, name: ThisComponent = None) -> Lines:
         """Print what a component's services wrote. Local flavors run none."""
         lines = list(call.client.component_logs(kind, name))

@@ -101,7 +101,7 @@ def steps(call: Call, name: RunName) -> Listing:
     return Listing([step.to_json() for step in found], _STEPS, nothing="The run has no steps.")
 
 
-@GROUP.plain("logs", example="stackledger run logs training-2026-03-01 --step trainer")
+@GROUP.query("logs", example="stackledger run logs training-2026-03-01 --step trainer", as_of=False)
 def logs(
     call: Call,
     name: RunName,

@@ -67,7 +67,7 @@ def register(
     stack = call.client.create_stack(
         name, components, labels=pairs(labels, "--label"), activate=activate, decouple_stores=decouple_stores
     )
-    say_active = f" It is active now ({call.client.active_stack()[1]})." if activate else ""
+    say_active = f" It is active now ({call.client.activation_scope()})." if activate else ""
     return Done(f"Stack '{stack.name}' successfully registered!{say_active}", stack.to_json())
 
 
@@ -134,7 +134,7 @@ def set_active(
 ) -> Done:
     """Activate a stack. It holds for the repository you are in, else, or with --global, for you everywhere."""
     stack = call.client.activate_stack(name, everywhere=everywhere)
-    scope = call.client.active_stack()[1]
+    scope = call.client.activation_scope(everywhere=everywhere)
     return Done(f"Active {scope} stack set to: '{stack.name}'", stack.to_json())
 
 
@@ -211,13 +211,14 @@ def export(
     call: Call,
     name: ThisStack = None,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to; standard output if not given.")] = None,
-) -> Lines | None:
+) -> Details | None:
     """Write a stack and its components as YAML."""
     from stackledger.cli.files import write_new, yaml_text
 
-    text = yaml_text(call.client.export_stack(name, as_of=call.as_of))
+    exported = call.client.export_stack(name, as_of=call.as_of)
+    text = yaml_text(exported)
     if file is None:
-        return Lines(text.splitlines())
+        return Details(exported, [text.rstrip("\n")])
     write_new(file, text)
     say(f"Exported the stack to {file}.")
     return None

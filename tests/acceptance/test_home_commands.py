@@ -30,6 +30,25 @@ def test_init_gives_a_folder_an_active_stack_of_its_own() -> None:
     assert ok("stack", "get").out == "The global active stack is: 'default'\n"
 
 
+def test_activating_says_for_whom() -> None:
+    ok("stack", "copy", "default", "other")
+    ok("init")
+    assert "Active repository stack set to: 'other'" in ok("stack", "set", "other").err
+    assert "Active global stack set to: 'other'" in ok("stack", "set", "other", "--global").err
+    named = stackledger("stack", "set", "default", env={"STACKLEDGER_ACTIVE_STACK": "other"})
+    assert "its stack stays the active one in this environment" in named.err
+    assert "Active repository stack set to: 'default'" in named.err
+
+
+def test_whose_active_stack_somebody_else_deleted_is_told_and_falls_back() -> None:
+    ok("stack", "copy", "default", "other")
+    stackledger("stack", "set", "other", env={"STACKLEDGER_USER": "ada"})
+    ok("stack", "delete", "other", "-y")
+    done = stackledger("stack", "get", env={"STACKLEDGER_USER": "ada"})
+    assert done.out == "The global active stack is: 'default'\n"
+    assert done.err.count("Your active stack 'other' was deleted: 'default' is active now.") == 1
+
+
 def test_init_is_a_change_that_can_be_tried_and_says_why() -> None:
     tried = ok("init", "--template", "starter", "--dry-run", "--output=json")
     assert [event["type"] for event in tried.json["items"]] == ["stack.activated"]

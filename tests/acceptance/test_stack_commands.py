@@ -228,6 +228,10 @@ def test_export_and_import_keep_labels(tmp_path: Path) -> None:
     ok("stack", "export", "a_new_local_stack", str(file))
     ok("stack", "import", "copy_of_it", "-f", str(file))
     assert json_of("stack", "describe", "copy_of_it")["labels"] == {"team": "vision"}
+    file_of_json = tmp_path / "stack.json"
+    file_of_json.write_text(ok("stack", "export", "a_new_local_stack", "--output=json"))
+    ok("stack", "import", "another_copy", "-f", str(file_of_json))
+    assert ok("stack", "export", "a_new_local_stack") == ok("stack", "export", "a_new_local_stack", "--output=yaml")
     again = stackledger("stack", "export", "a_new_local_stack", str(file))
     assert again.status == 1
     assert "there already" in again.err

@@ -192,6 +192,10 @@ class StackClient(Session):
             self._notify(f"{ACTIVE_STACK} is set, so its stack stays the active one in this environment.")
         return self.get_stack(row.id)
 
+    def activation_scope(self, *, everywhere: bool = False) -> str:
+        """Return for whom `activate_stack` activates here: `repository`, or `global`, always so with `everywhere`."""
+        return "global" if everywhere or self._ledger.repository_id is None else "repository"
+
     def _ids_of(self, kind: str, names: Sequence[str]) -> tuple[str, ...]:
         def query(view: View) -> tuple[str, ...]:
             return tuple(
