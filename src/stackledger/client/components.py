@@ -228,8 +228,8 @@ class ComponentClient(Session):
         return self._read(query) if names else {}
 
     def _active_components(self, view: View) -> set[str]:
-        active, _ = self._active(view)
-        return {ref.id for refs in active.stack.components.values() for ref in refs}
+        stack = self._active_if_any(view)
+        return {ref.id for refs in stack.components.values() for ref in refs} if stack else set()
 
     def _component_row(self, view: View, component_type: str, name: str | None, *, prefix: bool) -> ComponentRow:
         kind = ComponentType(component_type)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
-from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, StackledgerError, near_names
-from stackledger.domain.names import MAX_NAME, visible
+from stackledger.domain.errors import AlreadyExists, NotFound, StackledgerError, near_names
+from stackledger.domain.names import user_name, visible
 from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_whole
 
 SETTINGS = {"user": "the name under which you give commands"}
@@ -29,8 +29,7 @@ class RepositoryClient(StackClient):
                 near=near_names(key, SETTINGS),
                 hint=f"There is {', '.join(SETTINGS)}.",
             )
-        checked = _checked_user(value)
-        self._ledger.change_settings(self._ledger.home / CONFIG_FILE, {key: checked})
+        self._ledger.change_settings(self._ledger.home / CONFIG_FILE, {key: user_name(value)})
 
     def repository_at(self, path: Path) -> bool:
         """Say whether the folder is a repository already."""
@@ -75,12 +74,6 @@ def _unusable(path: Path, error: OSError) -> StackledgerError:
     return StackledgerError(
         f"{path} cannot be made a repository: {error.strerror}.", hint="Choose another folder with --path."
     )
-
-
-def _checked_user(name: str) -> str:
-    if not name.strip() or len(name) > MAX_NAME or visible(name) != name:
-        raise InvalidName(f"A user's name has 1 to {MAX_NAME} visible characters.")
-    return name
 
 
 def _template_files(template: str, target: Path) -> dict[Path, Path]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stackledger.domain.event import Context
     from stackledger.eventlog.handler import Handled
     from stackledger.projections.engine import View
-    from stackledger.projections.registry_queries import ActiveStack
+    from stackledger.projections.registry_queries import ActiveStack, StackRow
 
     Command = TypeVar("Command")
     State = TypeVar("State")
@@ -152,6 +152,12 @@ class Session:
         except (NotFound, Ambiguous) as error:
             if not named:
                 raise
+            if view.position < view.newest:
+                # Looking back beyond the stack's beginning: what was active then without it.
+                active = registry_queries.active_stack(
+                    view, user_id=ledger.user_id or "", repository_id=ledger.repository_id
+                )
+                return active, _SCOPES[active.by]
             raise NotFound(
                 f"The environment variable {ACTIVE_STACK} names no stack: {error.message}",
                 hint=f"Unset {ACTIVE_STACK}, or name another stack there.",
@@ -164,6 +170,24 @@ class Session:
                 " Choose another one with `stackledger stack set NAME`."
             )
         return active, _SCOPES[active.by]
+
+    def _active_if_any(self, view: View) -> StackRow | None:
+        """Return what is active for the caller, None where the view looks back to before there was such a stack."""
+        try:
+            return self._active(view)[0].stack
+        except NotFound:
+            if view.position == view.newest:
+                raise
+            return None
+
+    def _marked(self, view: View) -> StackRow | None:
+        """Return the stack that lists mark as active; None as of a moment before there was any."""
+        try:
+            return self._active(view)[0].stack
+        except NotFound:
+            if view.position == view.newest:
+                raise
+            return None
 
     def _filters(self, given: Mapping[str, Any] | None) -> Filters:
         """Return filters as queries take them: owners by id, labels as pairs."""

@@ -204,8 +204,9 @@ class StackClient(Session):
 
         return self._read(query)
 
-    def _active_id(self, view: View) -> str:
-        return self._active(view)[0].stack.id
+    def _active_id(self, view: View) -> str | None:
+        stack = self._active_if_any(view)
+        return stack.id if stack else None
 
     def _environment_stack_id(self) -> str | None:
         named = self._ledger.environment.get(ACTIVE_STACK)
@@ -251,7 +252,7 @@ class StackClient(Session):
         return self.get_stack(row.id)
 
 
-def _stack(row: StackRow, active_id: str, names: Mapping[str, str]) -> Stack:
+def _stack(row: StackRow, active_id: str | None, names: Mapping[str, str]) -> Stack:
     return Stack(
         id=row.id,
         name=row.name,
