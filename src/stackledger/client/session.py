@@ -180,15 +180,6 @@ class Session:
                 raise
             return None
 
-    def _marked(self, view: View) -> StackRow | None:
-        """Return the stack that lists mark as active; None as of a moment before there was any."""
-        try:
-            return self._active(view)[0].stack
-        except NotFound:
-            if view.position == view.newest:
-                raise
-            return None
-
     def _filters(self, given: Mapping[str, Any] | None) -> Filters:
         """Return filters as queries take them: owners by id, labels as pairs."""
         given = dict(given or {})
