@@ -19,8 +19,8 @@ PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": F
 class Stub(TyperCommand):
     """A command or group that is known by name and help, and loaded when it is named."""
 
-    def __init__(self, name: str, help: str, load: Callable[[], Any], *, hidden: bool = False) -> None:
-        super().__init__(name, help=help, hidden=hidden, rich_markup_mode=None)
+    def __init__(self, name: str, help: str, load: Callable[[], Any]) -> None:
+        super().__init__(name, help=help, rich_markup_mode=None)
         self.load = load
 
 

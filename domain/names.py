@@ -43,6 +43,16 @@ def title(raw: str, what: str) -> str:
     return name
 
 
+def user_name(raw: str) -> str:
+    """Return `raw` as the name of a user, which is anything that can be seen, or raise InvalidName."""
+    if not raw.strip() or len(raw) > MAX_NAME or visible(raw) != raw or "\n" in raw:
+        raise InvalidName(
+            f"A user's name has 1 to {MAX_NAME} visible characters, and {visible(raw[:MAX_NAME])!r} has not.",
+            hint="Give another one with `stackledger config set user NAME`, or with STACKLEDGER_USER.",
+        )
+    return raw
+
+
 def folded(name: str) -> str:
     """Return what two names share exactly when they are the same name ignoring case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stackledger.domain.errors import InvalidValue, LogError, StackledgerError
+from stackledger.domain.names import user_name
 from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.stored import unpacked
 from stackledger.projections.engine import Views
@@ -122,7 +123,7 @@ class Ledger:
     def user(self) -> str:
         """The name of whoever gives commands."""
         name = self.environment.get("STACKLEDGER_USER") or self.settings.get("user") or DEFAULT_USER
-        return str(name)
+        return user_name(str(name))
 
     @cached_property
     def repository(self) -> Path | None:

@@ -97,6 +97,16 @@ def test_the_user_is_set_and_owns_what_they_register() -> None:
     assert stackledger("config", "get", "nonsense").status in {1, 2}
 
 
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "x" * 129, " ", "a\nb", "a\u202eb"], ids=ascii)
+def test_a_user_has_a_visible_name(name: str) -> None:
+    for done in (
+        stackledger("config", "set", "user", name),
+        stackledger("stack", "copy", "default", "x", env={"STACKLEDGER_USER": name}),
+    ):
+        assert (done.status, "A user's name has" in done.err) == (1, True)
+    assert ok("log", "stats", "--output=json").json["subjects"] == 2
+
+
 def test_status_doctor_and_version_answer() -> None:
     assert "default" in ok("status").out
     assert ok("status", "--output=json").json
