@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import finalize
 
 from stackledger.client.results import event_json
 from stackledger.domain.errors import Ambiguous, NotFound, StackledgerError
@@ -64,6 +65,8 @@ class Session:
         self._notify = notify
         self._told_lost = False
         self._ledger = Ledger(home or home_directory(environment), notify, environment)
+        # Who does not close a client has its files closed with the client, or with the process, all the same.
+        finalize(self, self._ledger.close)
 
     def close(self) -> None:
         """Let go of the files of this home."""
