@@ -138,10 +138,18 @@ def _source(thing: object) -> str:
     try:
         if isinstance(thing, ModuleType):
             return Path(str(thing.__file__)).read_text("utf-8", "surrogateescape")
+        if _is_made(thing):
+            return _compiled(thing)
         return inspect.getsource(thing)  # type: ignore[arg-type]  # what has no source raises TypeError
     except (OSError, TypeError, SyntaxError, TokenError):
         # Typed in, made by exec, or edited meanwhile into what is no Python: what was compiled has to do.
         return _compiled(thing)
+
+
+def _is_made(thing: object) -> bool:
+    """Say whether exec made it: since Python 3.13 `inspect` takes the program of `python -c` for its source."""
+    functions = _methods(thing) if isinstance(thing, type) else (thing,)
+    return any(isinstance(each, FunctionType) and each.__code__.co_filename == "<string>" for each in functions)
 
 
 def _compiled(thing: object) -> str:
