@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgpack
 from pydantic import ValidationError
 
-from stackledger.domain.errors import InvalidValue, LogDamaged, LogTooNew
+from stackledger.domain.errors import InvalidValue, LogTooNew
 from stackledger.domain.event import Envelope, Event, Recorded
 from stackledger.domain.events import EVENT_TYPES
-from stackledger.eventlog.stored import ENVELOPE, StoredEvent, unpacked
-from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, upcast
+from stackledger.eventlog.stored import ENVELOPE, StoredEvent, check_fields, misshapen
+from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 
 MAX_DATA = 8 * 1024 * 1024
 """Bytes that one event may have. What is larger belongs in the artifact store."""
@@ -25,6 +25,7 @@ def encode(event: Event, envelope: Envelope) -> bytes:
     stored = {field: getattr(envelope, field) for field in ENVELOPE}
     stored["body"] = event.model_dump()
     try:
+        check_fields(stored)
         data = msgpack.packb(stored)
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidValue(
@@ -38,8 +39,7 @@ def encode(event: Event, envelope: Envelope) -> bytes:
 
 def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
     """Return a stored event as today's program knows it, or raise LogTooNew or LogDamaged."""
-    fields = unpacked(stored.position, stored.data)
-    type_name, body = upcast(stored.type, fields.pop("body"), upcasters)
+    envelope, type_name, body = opened(stored, upcasters)
     event_type = EVENT_TYPES.get(type_name)
     if event_type is None:
         raise LogTooNew(
@@ -49,10 +49,10 @@ def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
     try:
         event = event_type.model_validate(body)
     except ValidationError as error:
-        raise LogDamaged(f"The body of {stored.type} at position {stored.position} cannot be read: {error}") from error
+        raise misshapen(stored.position, stored.type, error) from error
     return Recorded(
         position=stored.position,
-        envelope=Envelope(**{field: fields[field] for field in ENVELOPE}),
+        envelope=Envelope(**{field: envelope[field] for field in ENVELOPE}),
         tags=stored.tags,
         event=event,
     )

@@ -1,12 +1,10 @@
 """The one way in which events come into the log: read the boundary, fold, decide, append on condition."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from eventsourcing.dcb.api import (
     DCBAppendCondition,
@@ -24,6 +22,7 @@ from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidVa
 from stackledger.domain.event import Context, Envelope, Event, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent, unpacked
+from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, stored_as
 
 Command = TypeVar("Command")
 State = TypeVar("State")
@@ -31,30 +30,32 @@ State = TypeVar("State")
 MAX_TRIES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[State]):
+class Known(NamedTuple, Generic[State]):
     """A boundary's state, folded as far as `position`: the next decision reads only what came since."""
 
     state: State
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Handled(Generic[State]):
+class Handled(NamedTuple, Generic[State]):
     """What became of a command: its events (positions 0 in a dry run), and the state after them."""
 
     events: tuple[Recorded, ...]
     known: Known[State]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandHandler:
+def _type_of(recorded: Recorded) -> str:
+    return recorded.event.TYPE
+
+
+class CommandHandler(NamedTuple):
     """Decides commands over one log. `describe` puts an event into words for people."""
 
     recorder: DCBRecorder
     new_id: Callable[[], str]
-    describe: Callable[[Recorded], str] = field(default=lambda recorded: recorded.event.TYPE)
+    describe: Callable[[Recorded], str] = _type_of
     sleep: Callable[[float], None] = time.sleep
+    upcasters: Upcasters = UPCASTERS
 
     def handle(
         self,
@@ -75,7 +76,9 @@ class CommandHandler:
         boundary = decider.boundary(command)
         if not boundary:
             raise ValueError("a decision without a boundary would be an unconditional append")
-        query = DCBQuery(items=[DCBQueryItem(types=list(item.types), tags=list(item.tags)) for item in boundary])
+        query = DCBQuery(
+            items=[DCBQueryItem(types=stored_as(item.types, self.upcasters), tags=list(item.tags)) for item in boundary]
+        )
         event_ids: list[str] = []
         failure: StackledgerError = LogBusy(
             f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
@@ -120,7 +123,7 @@ class CommandHandler:
         response = self.recorder.read(query, after=after)
         unseen = []
         for sequenced in response:
-            recorded = decode(_stored(sequenced))
+            recorded = decode(_stored(sequenced), self.upcasters)
             state = decider.evolve(state, recorded.event)
             if any(recorded.position > seen[tag] for tag in recorded.tags if tag in seen):
                 unseen.append(recorded)

@@ -96,6 +96,9 @@ class Selection(NamedTuple):
         rows: list[Row] = []
         size = 0
         for row in cursor:
+            # SQLite keeps any value in any column: only what this program writes is sure to have the column's type.
+            if type(row[1]) is not str or type(row[3]) is not bytes:
+                raise LogDamaged(f"The event at position {row[0]} cannot be read: type or data are of another kind.")
             rows.append(row)
             size += len(row[3])
             if size > _PAGE_BYTES:
@@ -172,7 +175,8 @@ def tags_of(row: Row) -> list[str]:
         tags, end = _FROM_JSON(row[2])
         if end != len(row[2]) or not isinstance(tags, list):
             raise ValueError("they are not one list")
-    except (TypeError, ValueError) as error:
+        "".join(tags)  # the quickest way to ask whether all of them are text
+    except (TypeError, ValueError, RecursionError) as error:
         raise LogDamaged(f"The tags of the event at position {row[0]} cannot be read: {error}.") from error
     return tags
 

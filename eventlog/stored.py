@@ -6,6 +6,7 @@ are what proofs are over; they are never decoded and encoded again.
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any, NamedTuple, Protocol
 
 import msgpack
@@ -41,15 +42,50 @@ class LogReader(Protocol):
         """Let go of the log."""
 
 
-ENVELOPE = ("id", "time", "actor", "host", "reason", "ticket", "correlation", "causation")
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "time": int,
+    "actor": str,
+    "host": str,
+    "reason": (str, NoneType),
+    "ticket": (str, NoneType),
+    "correlation": str,
+    "causation": (str, NoneType),
+    "body": dict,
+}
+TIMES = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""The years 1 to 9999: all that a time can be written as."""
+
+ENVELOPE = tuple(field for field in _FIELDS if field != "body")
+
+MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What using a body raises that is not as its type says. No program of ours wrote it."""
+
+
+def check_fields(stored: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless envelope and body are of the types that they should be."""
+    for field, types in _FIELDS.items():
+        if not isinstance(stored[field], types):
+            raise TypeError(f"its {field} is of the type {type(stored[field]).__name__}")
+    if stored["time"] not in TIMES:
+        raise ValueError("its time is in no year of the calendar")
 
 
 def unpacked(position: int, data: bytes) -> dict[str, Any]:
-    """Return the map of envelope fields and `body` in an event's data, or raise LogDamaged."""
+    """Return the map of envelope fields and `body` in an event's data, or raise LogDamaged.
+
+    The fields have the types that they should have; what the body holds is for those to check who know its type.
+    """
     try:
         stored: dict[str, Any] = msgpack.unpackb(data)
-        if not stored.keys() >= {*ENVELOPE, "body"}:
-            raise ValueError("a field of the envelope is missing")
+        check_fields(stored)
+    except KeyError as error:
+        raise LogDamaged(f"The event at position {position} cannot be read: it has no {error.args[0]}.") from error
     except Exception as error:  # msgpack raises a family of ValueErrors, TypeErrors and its own
-        raise LogDamaged(f"The data of the event at position {position} cannot be read: {error}.") from error
+        raise LogDamaged(f"The event at position {position} cannot be read: {error}.") from error
     return stored
+
+
+def misshapen(position: int, type_name: str, error: Exception) -> LogDamaged:
+    """Return what one of MISSHAPEN means for the event at a position."""
+    return LogDamaged(f"The body of {type_name} at position {position} is not as it should be: {error!r}.")

@@ -8,19 +8,18 @@ batch begins a transaction, reads the checkpoints, and commits rows and checkpoi
 those are folded again. `OFF` would leave a file that looks sound and is not.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stackledger.domain.errors import LogDamaged
 from stackledger.eventlog.lock import FileLock
-from stackledger.eventlog.stored import LogReader, StoredEvent, unpacked
-from stackledger.eventlog.upcasting import upcast
+from stackledger.eventlog.stored import MISSHAPEN, LogReader, StoredEvent, misshapen
+from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 from stackledger.projections import registry, runs
 from stackledger.projections.engine import DAMAGE, ViewsUnusable
 from stackledger.projections.rows import Fact, Projection, SqliteRows
@@ -45,14 +44,14 @@ class _AnotherLog(Exception):
     """The views were folded from a log that is not this one, or from a longer copy of it."""
 
 
-@dataclass(frozen=True)
-class Writer:
+class Writer(NamedTuple):
     """Writes the views of one log into the file at `path`. `notify` is told what a person should know."""
 
     path: Path
     reader: LogReader
     notify: Callable[[str], None]
     projections: Sequence[Projection] = PROJECTIONS
+    upcasters: Upcasters = UPCASTERS
     batch_events: int = BATCH_EVENTS
 
     def catch_up(self, *, discard: bool = False, anew: str | None = None) -> int:
@@ -110,7 +109,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             self._prepare(connection, anew)
             connection.execute("COMMIT")
-            fold = _Fold(connection, self.projections)
+            fold = _Fold(connection, self.projections, self.upcasters)
             start, head = fold.position(), self.reader.head()
             if head - start >= _TELL_FROM:
                 self.notify(f"Reading {head - start:,} events into the views.")
@@ -157,11 +156,12 @@ class Writer:
 class _Fold:
     """Folds batches of events, over one connection, into the tables of some projections."""
 
-    def __init__(self, connection: sqlite3.Connection, projections: Sequence[Projection]) -> None:
+    def __init__(self, connection: sqlite3.Connection, projections: Sequence[Projection], upcasters: Upcasters) -> None:
         self.unknown: set[str] = set()
         """Types of events that no projection knows."""
         self._connection = connection
         self._projections = projections
+        self._upcasters = upcasters
 
     def position(self) -> int:
         """Return how far all of the projections have got."""
@@ -177,13 +177,12 @@ class _Fold:
             for stored in batch:
                 if stored.position <= position:
                     continue
-                fields = unpacked(stored.position, stored.data)
-                name, body = upcast(stored.type, fields.pop("body"))
-                log_time = max(log_time, fields["time"])
+                envelope, name, body = opened(stored, self._upcasters)
+                log_time = max(log_time, envelope["time"])
                 if stored.position // MARK_EVERY != position // MARK_EVERY:
                     marks.append((stored.position, log_time))
                 position = stored.position
-                fact = Fact(position, name, fields, body)
+                fact = Fact(position, name, envelope, body)
                 for target in targets:
                     if not target.fold(fact):
                         self.unknown.add(name)
@@ -196,7 +195,7 @@ class _Fold:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _targets(self) -> list[_Target]:
+    def _targets(self) -> "list[_Target]":
         return [_Target(self._connection, projection) for projection in self._projections]
 
 
@@ -224,16 +223,19 @@ class _Target:
         self._rows.position = fact.position
         try:
             handler(self._rows, fact)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise LogDamaged(
-                f"The body of {fact.type} at position {fact.position} is not as it should be: {error!r}."
-            ) from error
+        except MISSHAPEN as error:
+            raise misshapen(fact.position, fact.type, error) from error
         return True
 
     def save(self, last: StoredEvent, log_time: int) -> None:
         """Write the rows, and the checkpoint behind the last event of the batch."""
         if last.position > self.position:
-            self._rows.flush()
+            try:
+                self._rows.flush()
+            except OverflowError as error:
+                raise LogDamaged(
+                    f"An event after position {self.position} and up to {last.position} cannot be read: {error}."
+                ) from error
             self._connection.execute(
                 f"UPDATE {CHECKPOINTS} SET position = ?, data = ?, log_time = ?, skipped = ? WHERE projection = ?",
                 (last.position, last.data, log_time, self._skipped, self._projection.name),

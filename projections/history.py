@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from stackledger.domain.errors import NotFound
 from stackledger.domain.names import folded
-from stackledger.eventlog.stored import StoredEvent, unpacked
-from stackledger.eventlog.upcasting import upcast
+from stackledger.eventlog.stored import MISSHAPEN, StoredEvent, misshapen
+from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 from stackledger.projections.engine import View
 from stackledger.projections.listing import Subject, found
 from stackledger.projections.registry_queries import (
@@ -56,18 +56,19 @@ def component_id(view: View, component_type: str, reference: str) -> str:
     return _id_once_known(view, subject, reference, type=component_type)
 
 
-def of_stack(view: View, stack_id: str) -> list[Entry]:
+def of_stack(view: View, stack_id: str, upcasters: Upcasters = UPCASTERS) -> list[Entry]:
     """Return what happened to a stack, newest first: its own events, and whose active stack it became."""
     own, activated = (
         view.reader.scan_back(before=view.position + 1, tags=(tag,))
         for tag in (f"stack:{stack_id}", f"activates:{stack_id}")
     )
-    return list(_entries(view, merge(own, activated, key=lambda stored: stored.position, reverse=True)))
+    return list(_entries(view, merge(own, activated, key=lambda stored: stored.position, reverse=True), upcasters))
 
 
-def of_component(view: View, component_id: str) -> list[Entry]:
+def of_component(view: View, component_id: str, upcasters: Upcasters = UPCASTERS) -> list[Entry]:
     """Return what happened to a component, newest first."""
-    return list(_entries(view, view.reader.scan_back(before=view.position + 1, tags=(f"component:{component_id}",))))
+    own = view.reader.scan_back(before=view.position + 1, tags=(f"component:{component_id}",))
+    return list(_entries(view, own, upcasters))
 
 
 def stack_facts(view: View, stack_id: str) -> dict[str, Any]:
@@ -117,10 +118,13 @@ def _id_once_known(view: View, subject: Subject, reference: str, **parameters: s
         return str(row[0])
 
 
-def _entries(view: View, events: Iterator[StoredEvent]) -> Iterator[Entry]:
+def _entries(view: View, events: Iterator[StoredEvent], upcasters: Upcasters) -> Iterator[Entry]:
     for stored in events:
-        envelope = unpacked(stored.position, stored.data)
-        name, body = upcast(stored.type, envelope.pop("body"))
+        envelope, name, body = opened(stored, upcasters)
+        try:
+            changed = changes(view, name, body)
+        except MISSHAPEN as error:
+            raise misshapen(stored.position, stored.type, error) from error
         yield Entry(
             position=stored.position,
             type=stored.type,
@@ -129,7 +133,7 @@ def _entries(view: View, events: Iterator[StoredEvent]) -> Iterator[Entry]:
             host=envelope["host"],
             reason=envelope["reason"],
             ticket=envelope["ticket"],
-            changes=changes(view, name, body),
+            changes=changed,
         )
 
 

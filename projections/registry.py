@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from stackledger.domain.names import folded
+from stackledger.projections.columns import TEXTS, MapOf, encoded
 from stackledger.projections.rows import Fact, Projection, Rows
 from stackledger.projections.schema import (
     ACTIVATIONS,
@@ -21,7 +21,8 @@ from stackledger.projections.schema import (
     Table,
 )
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_LABELS = MapOf(str)
+_COMPONENTS = MapOf(TEXTS)
 
 
 def _count(rows: Rows, kind: str, change: int) -> None:
@@ -49,8 +50,8 @@ def _component_registered(rows: Rows, fact: Fact) -> None:
             "name": body["name"],
             "folded": folded(body["name"]),
             "flavor": body["flavor"],
-            "configuration": _encode(body["configuration"]),
-            "labels": _encode(body["labels"]),
+            "configuration": encoded(body["configuration"]),
+            "labels": encoded(body["labels"], _LABELS),
             "shared": body["shared"],
             "built_in": body["built_in"],
             **_origin(fact),
@@ -65,8 +66,8 @@ def _component_updated(rows: Rows, fact: Fact) -> None:
         rows,
         COMPONENTS,
         body["component_id"],
-        configuration=_encode(body["configuration"]),
-        labels=_encode(body["labels"]),
+        configuration=encoded(body["configuration"]),
+        labels=encoded(body["labels"], _LABELS),
     )
 
 
@@ -96,8 +97,8 @@ def _stack_registered(rows: Rows, fact: Fact) -> None:
         {
             "name": body["name"],
             "folded": folded(body["name"]),
-            "components": _encode(body["components"]),
-            "labels": _encode(body["labels"]),
+            "components": encoded(body["components"], _COMPONENTS),
+            "labels": encoded(body["labels"], _LABELS),
             "shared": body["shared"],
             "built_in": body["built_in"],
             **_origin(fact),
@@ -108,7 +109,13 @@ def _stack_registered(rows: Rows, fact: Fact) -> None:
 
 def _stack_updated(rows: Rows, fact: Fact) -> None:
     body = fact.body
-    _change(rows, STACKS, body["stack_id"], components=_encode(body["components"]), labels=_encode(body["labels"]))
+    _change(
+        rows,
+        STACKS,
+        body["stack_id"],
+        components=encoded(body["components"], _COMPONENTS),
+        labels=encoded(body["labels"], _LABELS),
+    )
 
 
 def _stack_renamed(rows: Rows, fact: Fact) -> None:
@@ -157,13 +164,13 @@ def _secret_created(rows: Rows, fact: Fact) -> None:
     rows.put(
         SECRETS,
         (body["secret_id"],),
-        {"name": body["name"], "folded": folded(body["name"]), "keys": _encode(body["keys"]), **_origin(fact)},
+        {"name": body["name"], "folded": folded(body["name"]), "keys": encoded(body["keys"], TEXTS), **_origin(fact)},
     )
     _count(rows, "secret", +1)
 
 
 def _secret_updated(rows: Rows, fact: Fact) -> None:
-    _change(rows, SECRETS, fact.body["secret_id"], keys=_encode(fact.body["keys"]))
+    _change(rows, SECRETS, fact.body["secret_id"], keys=encoded(fact.body["keys"], TEXTS))
 
 
 def _secret_renamed(rows: Rows, fact: Fact) -> None:

@@ -175,7 +175,7 @@ def active_stack(
         if row is not None:
             return ActiveStack(row, scope, lost)
         # A deleted stack falls back to the default one, whatever the wider scope says.
-        lost = names_of_stacks(view, chosen)[chosen[0]]
+        lost = names_of_stacks(view, chosen).get(chosen[0], chosen[0])
         break
     default = view.connection.execute(
         f"SELECT stack_id FROM {STACKS.name} WHERE {HOLDS} AND built_in ORDER BY registered LIMIT 1",

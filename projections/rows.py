@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from stackledger.projections.columns import check_plain
 from stackledger.projections.schema import FOREVER, Table
 
 Key = tuple[Any, ...]
@@ -85,6 +86,7 @@ class _Writer:
     def get(self, key: Key) -> Values | None:
         held = self._held.get(key)
         if held is None:
+            check_plain(key)
             row = self._connection.execute(self._select, key).fetchone()
             if row is None:
                 return None
@@ -93,6 +95,7 @@ class _Writer:
         return held.values
 
     def set(self, key: Key, values: Values | None, position: int) -> None:
+        check_plain((*key, *values.values()) if values else key)
         held = self._held.get(key)
         if held is None or held.stored:
             # Where the table has a row that holds, it ends here; where it has none, this finds nothing.

@@ -7,11 +7,11 @@ the next one it is `retrying`.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from stackledger.domain.names import folded
 from stackledger.domain.run_status import RunStatus, StepStatus
+from stackledger.projections.columns import TEXTS, MapOf, encoded
 from stackledger.projections.rows import Fact, Projection, Rows
 from stackledger.projections.schema import (
     ARTIFACTS,
@@ -23,7 +23,8 @@ from stackledger.projections.schema import (
     STEP_STATES,
 )
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_STACK = {"components": [{"id": str, "type": str, "name": str, "flavor": str, "configuration": dict}]}
+_STEPS = [{"name": str, "upstream": TEXTS, "parameters": dict}]
 
 
 def _counted(rows: Rows, kind: str) -> int:
@@ -47,11 +48,11 @@ def _run_started(rows: Rows, fact: Fact) -> None:
             "pipeline_folded": folded(body["pipeline"]),
             "stack_id": stack["id"],
             "stack_name": stack["name"],
-            "stack": _encode(stack),
-            "parameters": _encode(body["parameters"]),
-            "code": _encode(body["code"]),
-            "environment": _encode(body["environment"]),
-            "plan": _encode(body["steps"]),
+            "stack": encoded(stack, _STACK),
+            "parameters": encoded(body["parameters"]),
+            "code": encoded(body["code"]),
+            "environment": encoded(body["environment"], MapOf(str)),
+            "plan": encoded(body["steps"], _STEPS),
             "retry_of": body["retry_of"],
             "owner": fact.envelope["actor"],
             "started": fact.envelope["time"],
@@ -94,7 +95,7 @@ def _step_started(rows: Rows, fact: Fact) -> None:
         fresh=True,
         attempt=fact.body["attempt"],
         started=fact.envelope["time"],
-        inputs=_encode(fact.body["inputs"]),
+        inputs=encoded(fact.body["inputs"], MapOf(str)),
     )
 
 
@@ -139,7 +140,7 @@ def _step_failed(rows: Rows, fact: Fact) -> None:
 
 
 def _step_skipped(rows: Rows, fact: Fact) -> None:
-    _step(rows, fact, StepStatus.SKIPPED, ended=fact.envelope["time"], because=_encode(fact.body["because"]))
+    _step(rows, fact, StepStatus.SKIPPED, ended=fact.envelope["time"], because=encoded(fact.body["because"], TEXTS))
 
 
 PROJECTION = Projection(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stackledger.domain.errors import InvalidValue, LogError, StackledgerError
 from stackledger.domain.names import user_name
 from stackledger.eventlog.reader import SQLiteReader
-from stackledger.eventlog.stored import unpacked
+from stackledger.eventlog.stored import misshapen, unpacked
 from stackledger.projections.engine import Views
 
 if TYPE_CHECKING:
@@ -259,7 +259,12 @@ class Ledger:
 
     def _id_in_log(self) -> str | None:
         first = next(self.reader.scan(upto=1), None)
-        return None if first is None else str(unpacked(first.position, first.data)["body"]["log_id"])
+        if first is None:
+            return None
+        try:
+            return str(unpacked(first.position, first.data)["body"]["log_id"])
+        except KeyError as error:
+            raise misshapen(first.position, first.type, error) from error
 
     def _directory_of(self, log_id: str) -> SubjectDirectory:
         from stackledger.eventlog.subjects import SubjectDirectory

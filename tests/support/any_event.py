@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from stackledger.domain.event import Envelope, Event
 from stackledger.domain.events import EVENT_TYPES
+from stackledger.eventlog.stored import TIMES
 
 _INTEGERS = st.integers(-(2**63), 2**64 - 1)  # what msgpack holds
 _FLOATS = st.floats(allow_nan=False)  # one NaN does not equal another; a test of its own says that it is kept
@@ -64,7 +65,7 @@ def events() -> st.SearchStrategy[Event]:
 ENVELOPES = st.builds(
     Envelope,
     id=st.uuids(version=4).map(str),
-    time=st.integers(-(2**62), 2**62),
+    time=st.integers(TIMES.start, TIMES.stop - 1),
     actor=st.text(max_size=10),
     host=st.text(max_size=10),
     reason=st.none() | st.text(max_size=20),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackledger.eventlog.stored import StoredEvent, unpacked
-from stackledger.eventlog.upcasting import upcast
+from stackledger.eventlog.stored import StoredEvent
+from stackledger.eventlog.upcasting import opened
 from stackledger.projections.folding import PROJECTIONS
 from stackledger.projections.rows import Fact, Key, Projection, Values
 from stackledger.projections.schema import CHECKPOINTS, FOREVER, MARKS, Table
@@ -53,12 +53,11 @@ def folded_in_memory(events: Iterable[StoredEvent], projections: Sequence[Projec
     """Return what the projections make of a log."""
     rows = MemoryRows()
     for stored in events:
-        fields = unpacked(stored.position, stored.data)
-        name, body = upcast(stored.type, fields.pop("body"))
+        envelope, name, body = opened(stored)
         rows.position = stored.position
         for projection in projections:
             if name in projection.handlers:
-                projection.handlers[name](rows, Fact(stored.position, name, fields, body))
+                projection.handlers[name](rows, Fact(stored.position, name, envelope, body))
     return {
         table.name: sorted(
             (

@@ -271,12 +271,23 @@ def test_overwritten_pages_are_damage(path: Path) -> None:
         recorder.append([EVENT])
 
 
-@pytest.mark.parametrize("tags", ["", "{}", "[", "no json", "[] []", b"[]"])
+@pytest.mark.parametrize("tags", ["", "{}", "[", "no json", "[] []", b"[]", "[1]", '["a", null]', "[" * 100_000])
 def test_unreadable_tags_are_damage(path: Path, tags: str | bytes) -> None:
     make(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO events VALUES (4, 'happened/1', ?, x'')", (tags,))
     with pytest.raises(LogDamaged, match="tags of the event at position 4"):
+        read(path)
+    with closing(SQLiteRecorder(path)) as recorder, pytest.raises(LogDamaged, match="position 4"):
+        list(recorder.read())
+
+
+@pytest.mark.parametrize(("kind", "data"), [("happened/1", 5), ("happened/1", "text"), (b"happened/1", b"")])
+def test_a_type_or_data_of_another_kind_are_damage(path: Path, kind: str | bytes, data: object) -> None:
+    make(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO events VALUES (4, ?, '[]', ?)", (kind, data))
+    with pytest.raises(LogDamaged, match="position 4"):
         read(path)
     with closing(SQLiteRecorder(path)) as recorder, pytest.raises(LogDamaged, match="position 4"):
         list(recorder.read())

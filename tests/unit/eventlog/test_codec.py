@@ -18,8 +18,8 @@ from stackledger.domain.events.components import ComponentRegistered
 from stackledger.domain.events.stacks import StackShared
 from stackledger.eventlog import codec
 from stackledger.eventlog.codec import decode, encode, stored_tags
-from stackledger.eventlog.stored import ENVELOPE, StoredEvent, unpacked
-from stackledger.eventlog.upcasting import Body, upcast
+from stackledger.eventlog.stored import ENVELOPE, TIMES, StoredEvent, unpacked
+from stackledger.eventlog.upcasting import Body
 from tests.support.any_event import ENVELOPES, events
 
 ENVELOPE_OF_ONE = Envelope("id", 1, "actor", "host", None, None, "correlation", None)
@@ -151,6 +151,11 @@ def _without(name: str) -> dict[str, Any]:
         msgpack.packb({}),
         msgpack.packb({1: 2}),
         *(msgpack.packb(_without(name)) for name in (*ENVELOPE, "body")),
+        *(msgpack.packb(_without(name) | {name: [1]}) for name in (*ENVELOPE, "body")),
+        *(msgpack.packb(_without(name) | {name: None}) for name in ("id", "time", "actor", "host", "correlation")),
+        msgpack.packb(_without("time") | {"time": TIMES.start - 1}),
+        msgpack.packb(_without("time") | {"time": 2**64 - 1}),
+        msgpack.packb(_without("actor") | {"actor": msgpack.ExtType(1, b"x")}),
         msgpack.packb(_without("body") | {"body": None}),
         msgpack.packb(_without("body") | {"body": {}}),
         msgpack.packb(_without("body") | {"body": {"stack_id": 5}}),
@@ -181,4 +186,16 @@ def test_an_old_version_is_read_as_the_newest() -> None:
     recorded = decode(old, upcasters)
     assert recorded.event == SHARED
     assert recorded.tags == ("a",)
-    assert upcast("stack.shared/1", {"a": 1}, upcasters) == ("stack.shared/1", {"a": 1})
+
+
+def test_an_old_body_that_its_upcaster_cannot_read_is_damage() -> None:
+    upcasters = {"old/1": ("stack.shared/1", lambda body: {"stack_id": body["stack"]})}
+    old = StoredEvent(7, "old/1", (), msgpack.packb(_without("body") | {"body": {}}))
+    with pytest.raises(LogDamaged, match="old/1 at position 7"):
+        decode(old, upcasters)
+
+
+@pytest.mark.parametrize("change", [{"time": TIMES.stop}, {"reason": 5}, {"actor": None}])
+def test_an_envelope_that_could_not_be_read_again_is_not_written(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match="cannot keep"):
+        encode(SHARED, ENVELOPE_OF_ONE._replace(**change))

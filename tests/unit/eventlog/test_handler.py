@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import pytest
+from eventsourcing.dcb.api import DCBEvent
 from eventsourcing.dcb.popo import InMemoryDCBRecorder
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, Refused
 from stackledger.domain.event import Boundary, Context, Event, Recorded, item
 from stackledger.domain.events.stacks import StackShared, StackUnshared, stack_tag
-from stackledger.eventlog.codec import decode
+from stackledger.eventlog.codec import decode, encode
 from stackledger.eventlog.handler import MAX_TRIES, CommandHandler, Known
 from stackledger.eventlog.stored import StoredEvent
+from stackledger.eventlog.upcasting import Upcasters
 from tests.support.interrupted_recorder import Fate, InterruptedRecorder, after, answer_lost, never_done
 
 CONTEXT = Context("command", 5, "me", "here", reason="because", ticket="T-1")
@@ -261,3 +263,31 @@ def test_a_lost_answer_is_found_although_others_wrote_since() -> None:
     assert log.ids == ["id-0", "other-0", "other-1"]
     assert handled.events[0].position == 1
     assert handled.known == Known(1, 1)
+
+
+def test_events_of_an_earlier_version_are_part_of_the_boundary() -> None:
+    log = Log()
+    log.share()
+    old = log.events[0]
+    log.memory.append([DCBEvent("stack.passed_round/1", encode(old.event, old.envelope), list(old.tags))])
+    upcasters: Upcasters = {
+        "stack.passed_round/1": ("stack.passed_round/2", lambda body: body),
+        "stack.passed_round/2": (StackShared.TYPE, lambda body: body),
+    }
+    handled = log.handler._replace(upcasters=upcasters).handle(NOTHING, Share(), CONTEXT)
+    assert handled.known == Known(2, 2)
+
+
+def test_an_event_of_an_earlier_version_that_came_meanwhile_is_a_conflict() -> None:
+    upcasters: Upcasters = {"stack.passed_round/1": (StackShared.TYPE, lambda body: body)}
+    log = Log()
+    log.share("elsewhere")
+    other = log.events[0]
+
+    def meanwhile(append: Callable[[], int]) -> int:
+        log.memory.append([DCBEvent("stack.passed_round/1", encode(other.event, other.envelope), ["stack:s"])])
+        return append()
+
+    log.recorder.fates = [meanwhile]
+    with pytest.raises(Refused, match="shared 1 times"):
+        log.handler._replace(upcasters=upcasters).handle(SHARE, Share(at_most=1), CONTEXT)
