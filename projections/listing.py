@@ -48,6 +48,27 @@ class Filters(NamedTuple):
     step: str | None = None
 
 
+class Asked(NamedTuple):
+    """What somebody wants to see of a list: which rows, in which order (`KEY`, `asc:KEY`, `desc:KEY`), which page."""
+
+    filters: Filters = Filters()
+    sort_by: str | None = None
+    page: int = 1
+    size: int = DEFAULT_SIZE
+
+
+FIRST_PAGE = Asked()
+
+
+class Listing(NamedTuple):
+    """A list that can be asked for: its columns and where they are, and the terms of ORDER BY by key."""
+
+    columns: str
+    source: str
+    sort_keys: Mapping[str, str]
+    default_sort: str
+
+
 class Where:
     """A growing condition and its parameters; `:at` is always there."""
 
@@ -104,7 +125,7 @@ _NAME_CONDITIONS = {
 }
 
 
-def ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
+def _ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
     """Return the terms of ORDER BY for `KEY`, `asc:KEY` or `desc:KEY`, or raise UsageError."""
     direction, colon, key = (sort_by or default).partition(":")
     if not colon:
@@ -118,7 +139,7 @@ def ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
     return ", ".join(f"{term} {direction.upper()}" for term in keys[key].split(", "))
 
 
-def checked_page(page: int, size: int) -> str:
+def _limit(page: int, size: int) -> str:
     """Return LIMIT and OFFSET of a page, or raise UsageError."""
     if page < 1:
         raise UsageError(f"There is no page {page}: pages count from 1.")
@@ -127,13 +148,25 @@ def checked_page(page: int, size: int) -> str:
     return f"LIMIT {size} OFFSET {(page - 1) * size}"
 
 
-def total(view: View, source: str, where: Where) -> int:
-    """Return how many rows meet the condition, by looking through them."""
-    row = view.connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", where.parameters).fetchone()
-    return int(row[0])
+def listed(
+    view: View, asked: Asked, listing: Listing, where: Where, counted: tuple[Table, str] | None = None
+) -> tuple[list[tuple[Any, ...]], int]:
+    """Return the rows of a page, and how many there are on all pages, or raise UsageError.
+
+    `counted` says where the fold has counted what there is without filters; else all rows are looked through.
+    """
+    limit = _limit(asked.page, asked.size)
+    order = _ordering(asked.sort_by, listing.sort_keys, listing.default_sort)
+    rows = view.connection.execute(
+        f"SELECT {listing.columns} FROM {listing.source} WHERE {where} ORDER BY {order} {limit}", where.parameters
+    ).fetchall()
+    if counted and not where.narrowed:
+        return rows, _counted(view, *counted)
+    sql = f"SELECT count(*) FROM {listing.source} WHERE {where}"
+    return rows, int(view.connection.execute(sql, where.parameters).fetchone()[0])
 
 
-def total_counted(view: View, counts: Table, kind: str) -> int:
+def _counted(view: View, counts: Table, kind: str) -> int:
     """Return how many there are of a kind that the fold has counted."""
     row = view.connection.execute(
         f"SELECT live FROM {counts.name} WHERE kind = :kind AND from_pos <= :at ORDER BY from_pos DESC LIMIT 1",

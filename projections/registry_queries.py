@@ -8,23 +8,19 @@ from stackledger.domain.names import folded
 from stackledger.domain.references import secret_references
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
-    DEFAULT_SIZE,
+    FIRST_PAGE,
     GIVEN_IDS,
-    Filters,
+    Asked,
+    Listing,
     Page,
     Subject,
     Where,
-    checked_page,
     decoded,
     found,
     given_ids,
-    ordering,
-    total,
-    total_counted,
+    listed,
 )
 from stackledger.projections.schema import ACTIVATIONS, COMPONENTS, COUNTS, FLAVORS, HOLDS, PAIRINGS, SECRETS, STACKS
-
-NO_FILTERS = Filters()
 
 
 class ComponentRef(NamedTuple):
@@ -109,31 +105,27 @@ _SORT = {
     "owner": "owner, registered",
     "shared": "shared, registered",
 }
-_STACK_SORT = {**_SORT, "id": "stack_id"}
-_COMPONENT_SORT = {**_SORT, "id": "component_id", "flavor": "flavor, registered"}
-_SECRET_SORT = {"created": "registered", "name": "folded, registered", "id": "secret_id"}
+_STACKS = Listing(_OF_STACK, STACKS.name, {**_SORT, "id": "stack_id"}, "created")
+_COMPONENTS = Listing(
+    _OF_COMPONENT, COMPONENTS.name, {**_SORT, "id": "component_id", "flavor": "flavor, registered"}, "created"
+)
+_SECRETS = Listing(
+    _OF_SECRET,
+    SECRETS.name,
+    {"created": "registered", "name": "folded, registered", "id": "secret_id"},
+    "created",
+)
 
 
-def stacks(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[StackRow]:
+def stacks(view: View, asked: Asked = FIRST_PAGE) -> Page[StackRow]:
     """Return a page of the stacks, oldest first if not sorted by `name`, `created`, `owner`, `shared` or `id`."""
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _STACK_SORT, "created")
+    filters = asked.filters
     where = Where(view)
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.labelled(filters.labels)
-    rows = view.connection.execute(
-        f"SELECT {_OF_STACK} FROM {STACKS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, STACKS.name, where) if where.narrowed else total_counted(view, COUNTS, "stack")
-    return Page(_stacks(view, rows), count, page, size)
+    rows, total = listed(view, asked, _STACKS, where, (COUNTS, "stack"))
+    return Page(_stacks(view, rows), total, asked.page, asked.size)
 
 
 def stack(view: View, reference: str, *, prefix: bool = True) -> StackRow:
@@ -184,29 +176,17 @@ def active_stack(
     return ActiveStack(stack(view, default[0] if default else "default", prefix=False), "default", lost)
 
 
-def components(
-    view: View,
-    component_type: str,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[ComponentRow]:
+def components(view: View, component_type: str, asked: Asked = FIRST_PAGE) -> Page[ComponentRow]:
     """Return a page of the components of a type; sorted like stacks, or by `flavor`."""
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _COMPONENT_SORT, "created")
+    filters = asked.filters
     where = Where(view)
     where.always("type = :type", type=component_type)
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.equal("flavor", filters.flavor)
     where.labelled(filters.labels)
-    rows = view.connection.execute(
-        f"SELECT {_OF_COMPONENT} FROM {COMPONENTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, COMPONENTS.name, where) if where.narrowed else total_counted(view, COUNTS, component_type)
-    return Page(tuple(map(_component, rows)), count, page, size)
+    rows, total = listed(view, asked, _COMPONENTS, where, (COUNTS, component_type))
+    return Page(tuple(map(_component, rows)), total, asked.page, asked.size)
 
 
 def component(view: View, component_type: str, reference: str, *, prefix: bool = True) -> ComponentRow:
@@ -248,25 +228,14 @@ def paired_with(view: View, store_id: str) -> str | None:
     return next(each for each in row if each != store_id) if row else None
 
 
-def secrets(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[SecretRow]:
+def secrets(view: View, asked: Asked = FIRST_PAGE) -> Page[SecretRow]:
     """Return a page of the secrets, without values, oldest first if not sorted otherwise (`name`, `created`, `id`)."""
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _SECRET_SORT, "created")
+    filters = asked.filters
     where = Where(view)
     where.named(filters.name)
     where.equal("owner", filters.owner)
-    rows = view.connection.execute(
-        f"SELECT {_OF_SECRET} FROM {SECRETS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, SECRETS.name, where) if where.narrowed else total_counted(view, COUNTS, "secret")
-    return Page(tuple(map(_secret, rows)), count, page, size)
+    rows, total = listed(view, asked, _SECRETS, where, (COUNTS, "secret"))
+    return Page(tuple(map(_secret, rows)), total, asked.page, asked.size)
 
 
 def secret(view: View, reference: str, *, prefix: bool = True) -> SecretRow:

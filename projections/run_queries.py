@@ -10,21 +10,17 @@ from stackledger.domain.names import folded, visible
 from stackledger.domain.run_status import DEAD, RunStatus, StepStatus
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
-    DEFAULT_SIZE,
-    Filters,
+    FIRST_PAGE,
+    Asked,
+    Listing,
     Page,
     Subject,
     Where,
-    checked_page,
     decoded,
     found,
-    ordering,
-    total,
-    total_counted,
+    listed,
 )
 from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STATES, RUNS, STEP_STATES
-
-NO_FILTERS = Filters()
 
 
 class RunRow(NamedTuple):
@@ -112,49 +108,51 @@ _RUN_SOURCE = (
     " ON states.run_id = runs.run_id AND states.from_pos <= :at AND states.to_pos > :at"
 )
 _RUN_HOLDS = "runs.from_pos <= :at"
-_RUN_SORT = {
-    "started": "runs.from_pos",
-    "name": "folded, runs.from_pos",
-    "pipeline": "pipeline, runs.from_pos",
-    "status": "status, runs.from_pos",
-    "stack": "stack_name, runs.from_pos",
-    "id": "runs.run_id",
-}
-_PIPELINE = "pipeline, number, runs.run_id, name, status, started"
-_PIPELINES = (
-    "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
-    f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}"
-    " WHERE runs.from_pos = last"
+_RUNS = Listing(
+    _RUN,
+    _RUN_SOURCE,
+    {
+        "started": "runs.from_pos",
+        "name": "folded, runs.from_pos",
+        "pipeline": "pipeline, runs.from_pos",
+        "status": "status, runs.from_pos",
+        "stack": "stack_name, runs.from_pos",
+        "id": "runs.run_id",
+    },
+    "desc:started",
 )
-_PIPELINE_SORT = {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"}
+_PIPELINES = Listing(
+    "pipeline, number, runs.run_id, name, status, started",
+    "(SELECT pipeline_folded AS grouped, count(*) AS number, max(from_pos) AS last"
+    f" FROM {RUNS.name} WHERE {{where}} GROUP BY pipeline_folded) JOIN {_RUN_SOURCE}",
+    {"started": "last", "name": "runs.pipeline_folded", "runs": "number, last"},
+    "desc:started",
+)
+_PIPELINE_HOLDS = "runs.from_pos = last"
 _ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
 _NEWEST = (
     f"(SELECT * FROM {ARTIFACTS.name} AS one WHERE NOT EXISTS (SELECT 1 FROM {ARTIFACTS.name} AS later"
     " WHERE later.folded = one.folded AND later.version > one.version AND later.from_pos <= :at))"
 )
-_ARTIFACT_SORT = {
-    "created": "from_pos, artifact_id",
-    "name": "folded, version",
-    "size": "size, from_pos",
-    "id": "artifact_id",
-}
+_ARTIFACTS = Listing(
+    _ARTIFACT,
+    ARTIFACTS.name,
+    {
+        "created": "from_pos, artifact_id",
+        "name": "folded, version",
+        "size": "size, from_pos",
+        "id": "artifact_id",
+    },
+    "desc:created",
+)
 
 
-def runs(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    dead: Collection[str] = (),
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[RunRow]:
+def runs(view: View, asked: Asked = FIRST_PAGE, *, dead: Collection[str] = ()) -> Page[RunRow]:
     """Return a page of the runs, newest first if not sorted otherwise (`started`, `name`, `pipeline`, `status`, …).
 
     Those of `dead`, given by id, are found by the status `dead` and not by `running`.
     """
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _RUN_SORT, "desc:started")
+    filters = asked.filters
     where = Where(view, _RUN_HOLDS)
     where.named(filters.name)
     where.equal("owner", filters.owner)
@@ -170,11 +168,8 @@ def runs(
         where.equal("status", filters.status)
     if filters.stack is not None:
         where.narrow(":stack IN (stack_id, stack_name)", stack=filters.stack)
-    rows = view.connection.execute(
-        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, _RUN_SOURCE, where) if where.narrowed else total_counted(view, RUN_COUNTS, "run")
-    return Page(tuple(RunRow(*row) for row in rows), count, page, size)
+    rows, total = listed(view, asked, _RUNS, where, (RUN_COUNTS, "run"))
+    return Page(tuple(RunRow(*row) for row in rows), total, asked.page, asked.size)
 
 
 def run(view: View, reference: str, *, prefix: bool = True) -> RunDetails:
@@ -196,33 +191,23 @@ def run(view: View, reference: str, *, prefix: bool = True) -> RunDetails:
     )
 
 
-def pipelines(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[PipelineRow]:
+def pipelines(view: View, asked: Asked = FIRST_PAGE) -> Page[PipelineRow]:
     """Return a page of the pipelines that ran, newest run first if not sorted otherwise (`started`, `name`, `runs`)."""
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _PIPELINE_SORT, "desc:started")
-    where = Where(view, "from_pos <= :at")
-    where.named(filters.name, "pipeline_folded")
-    grouped = _PIPELINES.format(where=where)
-    rows = view.connection.execute(f"SELECT {_PIPELINE} FROM {grouped} ORDER BY {order} {limit}", where.parameters)
-    items = tuple(PipelineRow(*row) for row in rows)
-    (count,) = view.connection.execute(
-        f"SELECT count(*) FROM (SELECT 1 FROM {RUNS.name} WHERE {where} GROUP BY pipeline_folded)", where.parameters
-    ).fetchone()
-    return Page(items, count, page, size)
+    of_runs = Where(view, "from_pos <= :at")
+    of_runs.named(asked.filters.name, "pipeline_folded")
+    where = Where(view, _PIPELINE_HOLDS)
+    where.parameters |= of_runs.parameters
+    listing = _PIPELINES._replace(source=_PIPELINES.source.format(where=of_runs))
+    rows, total = listed(view, asked, listing, where)
+    return Page(tuple(PipelineRow(*row) for row in rows), total, asked.page, asked.size)
 
 
 def pipeline(view: View, name: str) -> PipelineRow:
     """Return the pipeline of that name, ignoring case, or raise NotFound with near names."""
     parameters = {"at": view.position, "name": folded(name)}
-    grouped = _PIPELINES.format(where="from_pos <= :at AND pipeline_folded = :name")
-    row = view.connection.execute(f"SELECT {_PIPELINE} FROM {grouped}", parameters).fetchone()
+    source = _PIPELINES.source.format(where="from_pos <= :at AND pipeline_folded = :name")
+    sql = f"SELECT {_PIPELINES.columns} FROM {source} WHERE {_PIPELINE_HOLDS}"
+    row = view.connection.execute(sql, parameters).fetchone()
     if row is None:
         known = view.connection.execute(f"SELECT DISTINCT pipeline FROM {RUNS.name} WHERE from_pos <= :at", parameters)
         raise NotFound(f"No pipeline named {visible(name)!r} ran.", near=near_names(name, (each for (each,) in known)))
@@ -238,30 +223,19 @@ def unfinished_runs(view: View) -> tuple[RunRow, ...]:
     return tuple(RunRow(*row) for row in rows)
 
 
-def artifacts(
-    view: View,
-    *,
-    filters: Filters = NO_FILTERS,
-    sort_by: str | None = None,
-    page: int = 1,
-    size: int = DEFAULT_SIZE,
-) -> Page[ArtifactRow]:
+def artifacts(view: View, asked: Asked = FIRST_PAGE) -> Page[ArtifactRow]:
     """Return a page of all artifacts, newest first if not sorted otherwise (`created`, `name`, `size`, `id`).
 
     The name filter with a plain name gives the versions of that artifact.
     """
-    limit = checked_page(page, size)
-    order = ordering(sort_by, _ARTIFACT_SORT, "desc:created")
+    filters = asked.filters
     where = Where(view, "from_pos <= :at")
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.equal("run_id", filters.run)
     where.equal("step", filters.step)
-    rows = view.connection.execute(
-        f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {where} ORDER BY {order} {limit}", where.parameters
-    ).fetchall()
-    count = total(view, ARTIFACTS.name, where)
-    return Page(tuple(ArtifactRow(*row) for row in rows), count, page, size)
+    rows, total = listed(view, asked, _ARTIFACTS, where)
+    return Page(tuple(ArtifactRow(*row) for row in rows), total, asked.page, asked.size)
 
 
 def artifact(view: View, reference: str, version: int | None = None, *, prefix: bool = True) -> ArtifactRow:

@@ -37,10 +37,11 @@ class ArtifactClient(ComponentClient):
         from stackledger.projections import run_queries
 
         def query(view: View) -> Page[Artifact]:
-            wanted = self._filters(filters)
-            if wanted.run is not None:
-                wanted = wanted._replace(run=run_queries.run(view, wanted.run).run.id)
-            found = run_queries.artifacts(view, filters=wanted, sort_by=sort_by, page=page, size=size)
+            asked = self._asked(filters, sort_by, page, size)
+            if asked.filters.run is not None:
+                run_id = run_queries.run(view, asked.filters.run).run.id
+                asked = asked._replace(filters=asked.filters._replace(run=run_id))
+            found = run_queries.artifacts(view, asked)
             return Page([_artifact(row) for row in found.items], found.total, page, size)
 
         return self._read(query, as_of)

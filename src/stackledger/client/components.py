@@ -40,9 +40,7 @@ class ComponentClient(Session):
         kind = ComponentType(component_type).value
 
         def query(view: View) -> Page[Component]:
-            found = registry_queries.components(
-                view, kind, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
-            )
+            found = registry_queries.components(view, kind, self._asked(filters, sort_by, page, size))
             active, names = self._active_components(view), self._names()
             return Page([_component(row, active, names) for row in found.items], found.total, page, size)
 

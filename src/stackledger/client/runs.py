@@ -44,9 +44,7 @@ class RunClient(ArtifactClient):
         names = self._names()
 
         def query(view: View, dead: set[str]) -> Page[Run]:
-            found = run_queries.runs(
-                view, filters=self._filters(filters), dead=dead, sort_by=sort_by, page=page, size=size
-            )
+            found = run_queries.runs(view, self._asked(filters, sort_by, page, size), dead=dead)
             return Page([_run(row, dead, names) for row in found.items], found.total, page, size)
 
         return self._read_runs(query, as_of)
@@ -100,7 +98,7 @@ class RunClient(ArtifactClient):
         from stackledger.projections import run_queries
 
         def query(view: View, dead: set[str]) -> Page[Pipeline]:
-            found = run_queries.pipelines(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
+            found = run_queries.pipelines(view, self._asked(filters, sort_by, page, size))
             return Page([_pipeline(row, dead) for row in found.items], found.total, page, size)
 
         return self._read_runs(query, as_of)

@@ -31,9 +31,7 @@ class SecretClient(Session):
         """Return a page of the secrets, without values."""
 
         def query(view: View) -> Page[Secret]:
-            found = registry_queries.secrets(
-                view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size
-            )
+            found = registry_queries.secrets(view, self._asked(filters, sort_by, page, size))
             names = self._names()
             return Page([_secret(row, names) for row in found.items], found.total, page, size)
 

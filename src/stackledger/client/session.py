@@ -12,7 +12,7 @@ from stackledger.client.results import event_json
 from stackledger.domain.errors import Ambiguous, NotFound, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
-from stackledger.projections.listing import Filters
+from stackledger.projections.listing import Asked, Filters
 from stackledger.wiring import Ledger, home_directory
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ class Session:
                 raise
             return None
 
-    def _filters(self, given: Mapping[str, Any] | None) -> Filters:
-        """Return filters as queries take them: owners by id, labels as pairs."""
+    def _asked(self, given: Mapping[str, Any] | None, sort_by: str | None, page: int, size: int) -> Asked:
+        """Return what a caller wants to see of a list as queries take it: owners by id, labels as pairs."""
         given = dict(given or {})
         owner = given.get("owner")
         if owner is not None:
@@ -196,4 +196,4 @@ class Session:
             for key, equals, value in (label.partition("=") for label in given.get("label") or ())
         )
         known = {key: given[key] for key in Filters._fields if key not in {"owner", "labels"} and given.get(key)}
-        return Filters(owner=owner, labels=labels, **known)
+        return Asked(Filters(owner=owner, labels=labels, **known), sort_by, page, size)

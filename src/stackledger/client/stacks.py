@@ -35,7 +35,7 @@ class StackClient(Session):
         """Return a page of the stacks, oldest first unless `sort_by` says otherwise."""
 
         def query(view: View) -> Page[Stack]:
-            found = registry_queries.stacks(view, filters=self._filters(filters), sort_by=sort_by, page=page, size=size)
+            found = registry_queries.stacks(view, self._asked(filters, sort_by, page, size))
             active, names = self._active_id(view), self._names()
             return Page([_stack(row, active, names) for row in found.items], found.total, page, size)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stackledger.eventlog.stored import StoredEvent
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
-from stackledger.projections.listing import Filters
+from stackledger.projections.listing import Asked, Filters
 from stackledger.projections.registry_queries import (
     active_stack,
     components,
@@ -93,8 +93,8 @@ def test_queries_as_of_a_position_answer_as_if_the_log_ended_there(
 
 def everything(view: View) -> list[object]:
     """Return what all queries answer."""
-    all_stacks = stacks(view, size=1000)
-    all_runs = runs(view, size=1000)
+    all_stacks = stacks(view, Asked(size=1000))
+    all_runs = runs(view, Asked(size=1000))
     some_filters = (
         Filters(name="contains:STACK"),
         Filters(owner="user-2"),
@@ -103,10 +103,16 @@ def everything(view: View) -> list[object]:
     )
     return [
         all_stacks,
-        *(stacks(view, sort_by=key, size=5, page=2) for key in ("name", "desc:created", "owner", "shared", "id")),
-        *(stacks(view, filters=filters) for filters in some_filters),
-        *(components(view, kind, size=1000) for kind in ("orchestrator", "artifact_store", "alerter")),
-        *(components(view, "orchestrator", filters=filters) for filters in (*some_filters, Filters(flavor="s3"))),
+        *(
+            stacks(view, Asked(sort_by=key, size=5, page=2))
+            for key in ("name", "desc:created", "owner", "shared", "id")
+        ),
+        *(stacks(view, Asked(filters=filters)) for filters in some_filters),
+        *(components(view, kind, Asked(size=1000)) for kind in ("orchestrator", "artifact_store", "alerter")),
+        *(
+            components(view, "orchestrator", Asked(filters=filters))
+            for filters in (*some_filters, Filters(flavor="s3"))
+        ),
         [stack(view, each.id) == stack(view, each.name) == each for each in all_stacks.items],
         [stacks_using(view, each.id) for each in components(view, "artifact_store").items],
         [paired_with(view, each.id) for each in components(view, "artifact_store").items],
@@ -116,15 +122,15 @@ def everything(view: View) -> list[object]:
             for repository in ("repo-1", None)
             if all_stacks.items
         ],
-        secrets(view, size=1000),
+        secrets(view, Asked(size=1000)),
         flavors(view),
         all_runs,
-        runs(view, filters=Filters(status="failed", pipeline="Training"), sort_by="name"),
+        runs(view, Asked(filters=Filters(status="failed", pipeline="Training"), sort_by="name")),
         [run(view, each.id) for each in all_runs.items],
         unfinished_runs(view),
         pipelines(view),
-        artifacts(view, size=1000),
-        artifacts(view, sort_by="size", filters=Filters(name="Model", step="train")),
+        artifacts(view, Asked(size=1000)),
+        artifacts(view, Asked(sort_by="size", filters=Filters(name="Model", step="train"))),
         [artifact(view, name) for name in sorted({each.name for each in artifacts(view).items})],
         [artifact(view, each.name, each.version) == artifact(view, each.id) == each for each in artifacts(view).items],
     ]

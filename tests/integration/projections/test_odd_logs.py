@@ -16,6 +16,7 @@ from stackledger.eventlog.upcasting import Body, Upcasters
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
 from stackledger.projections.history import of_stack
+from stackledger.projections.listing import Asked
 from stackledger.projections.registry_queries import active_stack, stacks
 from stackledger.projections.run_queries import run, runs
 from tests.support.histories import history
@@ -89,9 +90,9 @@ def test_the_rest_is_shown_where_events_were_taken_out_of_the_log(tmp_path: Path
         left = [event for event in EVENTS if event.type != type_name]
 
         def everything(view: View) -> None:
-            for each in stacks(view, size=1000).items:
+            for each in stacks(view, Asked(size=1000)).items:
                 of_stack(view, each.id)
-            for ran in runs(view, size=1000).items:
+            for ran in runs(view, Asked(size=1000)).items:
                 run(view, ran.id)
             with contextlib.suppress(NotFound):  # where the default stack is gone too
                 active_stack(view, user_id="user-1", repository_id="repo-1")

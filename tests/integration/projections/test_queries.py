@@ -16,7 +16,7 @@ from stackledger.domain.events.stacks import StackActivated, StackDeleted, Stack
 from stackledger.projections import history, registry_queries, run_queries
 from stackledger.projections.engine import View, Views
 from stackledger.projections.history import FieldChange
-from stackledger.projections.listing import Filters
+from stackledger.projections.listing import Asked, Filters
 from stackledger.projections.registry_queries import stack, stacks
 from tests.support.histories import History
 from tests.support.memory_log import MemoryReader
@@ -78,7 +78,7 @@ def views(log: Registry, tmp_path: Path) -> Views:
 
 def found(views: Views, **filters: object) -> list[str]:
     chosen = Filters(**filters)  # type: ignore[arg-type]
-    page = views.read(lambda view: stacks(view, filters=chosen))
+    page = views.read(lambda view: stacks(view, Asked(filters=chosen)))
     assert page.total == len(page.items)
     return [row.name for row in page.items]
 
@@ -128,7 +128,7 @@ def test_lists_are_filtered_by_name_owner_and_labels(views: Views) -> None:
 
 def test_lists_are_sorted_and_paged(views: Views) -> None:
     def names(**options: object) -> list[str]:
-        return [row.name for row in views.read(lambda view: stacks(view, **options)).items]  # type: ignore[arg-type]
+        return [row.name for row in views.read(lambda view: stacks(view, Asked(**options))).items]  # type: ignore[arg-type]
 
     assert names() == ["default", "Prod_eu", "prod-us", "PRODxeu"]
     assert names(sort_by="name") == ["default", "prod-us", "Prod_eu", "PRODxeu"]
@@ -150,7 +150,7 @@ def test_lists_are_sorted_and_paged(views: Views) -> None:
 )
 def test_what_cannot_be_listed_is_a_usage_error(options: dict[str, object], words: str, views: Views) -> None:
     with pytest.raises(UsageError, match=words):
-        views.read(lambda view: stacks(view, **options))  # type: ignore[arg-type]
+        views.read(lambda view: stacks(view, Asked(**options)))  # type: ignore[arg-type]
 
 
 def test_the_repository_wins_over_the_user_and_the_environment_over_both(views: Views, log: Registry) -> None:

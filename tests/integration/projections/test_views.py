@@ -23,6 +23,7 @@ from stackledger.eventlog.stored import StoredEvent, unpacked
 from stackledger.projections import registry
 from stackledger.projections.engine import View, Views, ViewsUnusable
 from stackledger.projections.folding import PROJECTIONS, Writer
+from stackledger.projections.listing import Asked
 from stackledger.projections.registry_queries import StackRow, stacks
 from stackledger.projections.rows import Handler, Key, Projection, Rows, Values
 from stackledger.projections.schema import CHECKPOINTS, VIEWS, Table
@@ -42,7 +43,7 @@ class Told(list[str]):
 
 
 def names(view: View) -> list[str]:
-    return [row.name for row in stacks(view, size=1000).items]
+    return [row.name for row in stacks(view, Asked(size=1000)).items]
 
 
 @pytest.fixture
@@ -94,10 +95,10 @@ def test_one_read_sees_one_state_while_others_catch_up(path: Path, told: Told) -
     reader = MemoryReader(EVENTS[:60])
 
     def twice(view: View) -> tuple[list[StackRow], list[StackRow]]:
-        first = list(stacks(view, size=1000).items)
+        first = list(stacks(view, Asked(size=1000)).items)
         reader.events = EVENTS
         Writer(path, reader, told).catch_up()
-        return first, list(stacks(view, size=1000).items)
+        return first, list(stacks(view, Asked(size=1000)).items)
 
     first, second = Views(path, reader, told).read(twice)
     assert first == second
