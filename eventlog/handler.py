@@ -1,6 +1,7 @@
 """The one way in which events come into the log: read the boundary, fold, decide, append on condition."""
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from eventsourcing.persistence import IntegrityError
 from pydantic import ValidationError
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, StackledgerError
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, StackledgerError
 from stackledger.domain.event import Context, Envelope, Event, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent, unpacked
@@ -87,7 +88,12 @@ class CommandHandler(NamedTuple):
         for attempt in range(MAX_TRIES):
             if attempt:
                 self.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
-            known = self._read(decider, query, seen or {}, known)
+            try:
+                known = self._read(decider, query, seen or {}, known)
+            except LogError as error:
+                if isinstance(failure, AppendUnknown):
+                    raise failure from error  # nobody knows yet what became of the earlier append
+                raise
             events = _decided(decider, command, known.state)
             while len(event_ids) < len(events):
                 event_ids.append(self.new_id())
@@ -142,9 +148,10 @@ class CommandHandler(NamedTuple):
             return self.recorder.append(events, DCBAppendCondition(fail_if_events_match=query, after=after))
         except AppendUnknown:
             # The ids were fixed before the first try, so that an append whose answer was lost is found again.
-            for sequenced in self.recorder.read(after=after):
-                if unpacked(sequenced.position, sequenced.event.data)["id"] == first_id:
-                    return sequenced.position + len(events) - 1
+            with contextlib.suppress(LogError):
+                for sequenced in self.recorder.read(after=after):
+                    if unpacked(sequenced.position, sequenced.event.data)["id"] == first_id:
+                        return sequenced.position + len(events) - 1
             raise
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import count
 
 import pytest
-from eventsourcing.dcb.api import DCBEvent
+from eventsourcing.dcb.api import DCBEvent, DCBQuery, DCBReadResponse
 from eventsourcing.dcb.popo import InMemoryDCBRecorder
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, Refused
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, Refused
 from stackledger.domain.event import Boundary, Context, Event, Recorded, item
 from stackledger.domain.events.stacks import StackShared, StackUnshared, stack_tag
 from stackledger.eventlog.codec import decode, encode
@@ -246,6 +246,26 @@ def test_an_append_that_never_gets_an_answer_says_that_nobody_knows() -> None:
     with pytest.raises(AppendUnknown, match="connection ended"):
         log.handler.handle(SHARE, Share(), CONTEXT)
     assert log.events == []
+
+
+def test_a_log_that_cannot_be_read_after_a_lost_answer_leaves_it_unknown() -> None:
+    log = Log()
+
+    class Unreadable(InMemoryDCBRecorder):
+        def read(
+            self, query: DCBQuery | None = None, *, after: int | None = None, limit: int | None = None
+        ) -> DCBReadResponse:
+            raise LogError("The disk fails.")
+
+    def lost(append: Callable[[], int]) -> int:
+        append()
+        log.recorder.inner = Unreadable()
+        raise AppendUnknown("The connection ended.")
+
+    log.recorder.fates = [lost]
+    with pytest.raises(AppendUnknown, match="connection ended"):
+        log.handler.handle(SHARE, Share(), CONTEXT)
+    assert log.ids == ["id-0"]
 
 
 def test_a_lost_answer_is_found_although_others_wrote_since() -> None:
