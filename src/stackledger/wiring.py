@@ -7,92 +7,35 @@ where it is used.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from stackledger.domain.errors import InvalidValue, LogError, StackledgerError
+from stackledger.domain.errors import LogError
 from stackledger.domain.names import user_name
 from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.stored import misshapen, unpacked
 from stackledger.projections.engine import Views
+from stackledger.settings import (
+    CONFIG_FILE,
+    REPOSITORY_FOLDER,
+    find_repository,
+    make_home,
+    read_settings,
+    working_directory,
+)
 
 if TYPE_CHECKING:
     from stackledger.domain.event import Context, Recorded
     from stackledger.eventlog.handler import CommandHandler
     from stackledger.eventlog.sqlite import SQLiteRecorder
-    from stackledger.eventlog.subjects import Subject, SubjectDirectory
+    from stackledger.eventlog.subjects import SubjectDirectory
     from stackledger.secret_values import SecretValues
 
 DEFAULT_USER = "default"
-REPOSITORY_FOLDER = ".stackledger"
-CONFIG_FILE = "config.json"
-
-
-def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where log, views and artifacts live: `STACKLEDGER_HOME`, else the platform's folder for user data."""
-    named = environment.get("STACKLEDGER_HOME")
-    if named:
-        return Path(named).expanduser().absolute()
-    from platformdirs import user_data_path  # most homes are named in tests and fleets
-
-    return user_data_path("stackledger")
-
-
-def working_directory() -> Path | None:
-    """Return the working directory, or None where it was deleted under this process."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None
-
-
-def find_repository(start: Path) -> Path | None:
-    """Return the nearest folder at or above `start` that `init` made a repository."""
-    for folder in (start, *start.parents):
-        if (folder / REPOSITORY_FOLDER / CONFIG_FILE).is_file():
-            return folder
-    return None
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Return a JSON file of settings, empty when there is none."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise InvalidValue(
-            f"The settings in {path} cannot be read: {error}.", hint="Mend or remove the file."
-        ) from error
-    if not isinstance(settings, dict):
-        raise InvalidValue(f"The settings in {path} are not a JSON object.", hint="Mend or remove the file.")
-    return settings
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file, whole or not at all. One at a time: what another left who died at it is written over."""
-    scratch = _scratch(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise StackledgerError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _scratch(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
 
 
 class Ledger:
@@ -107,17 +50,6 @@ class Ledger:
     def settings(self) -> dict[str, Any]:
         """What `config set` keeps for this home."""
         return read_settings(self.home / CONFIG_FILE)
-
-    def change_settings(self, path: Path, changes: Mapping[str, Any]) -> None:
-        """Change values in a JSON file of settings, of this home or of a repository; the others stay."""
-        with self._alone_with_settings():
-            settings = {**read_settings(path), **changes}
-            write_whole(path, f"{json.dumps(settings, indent=2)}\n".encode())
-
-    def forget_settings_half_written(self) -> None:
-        """Remove what somebody left who died while changing the settings of this home."""
-        with self._alone_with_settings():
-            _scratch(self.home / CONFIG_FILE).unlink(missing_ok=True)
 
     @property
     def user(self) -> str:
@@ -154,7 +86,7 @@ class Ledger:
         """The log, for appending."""
         from stackledger.eventlog.sqlite import SQLiteRecorder  # imports eventsourcing, which no query needs
 
-        self._make_home()
+        make_home(self.home)
         recorder = SQLiteRecorder(self.home / "log.db")
         known = self.__dict__.get("log_id")
         if known is not None and known != self._id_in_log():
@@ -177,11 +109,11 @@ class Ledger:
         if log_id is None:
             from stackledger.eventlog.lock import FileLock
 
-            self._make_home()
+            make_home(self.home)
             # One at a time, so that nobody keeps names for a log that somebody else was first to begin.
             with FileLock(self.home / "subjects.lock"):
                 if self._id_in_log() is None:
-                    self._create_log()
+                    self._begin_log()
                 log_id = self._id_in_log()
         if log_id is None:
             raise LogError(f"The log in {self.home} is still empty after it was created.")
@@ -197,7 +129,7 @@ class Ledger:
         """The values of secrets."""
         from stackledger.secret_values import SecretValues  # only for secrets
 
-        self._make_home()
+        make_home(self.home)
         return SecretValues(self.home, self.reader)
 
     @cached_property
@@ -225,11 +157,12 @@ class Ledger:
     def context(self, *, reason: str | None, ticket: str | None, dry_run: bool = False) -> Context:
         """Return the context of a new command. Whoever acts for the first time is enrolled, but not in a dry run."""
         from stackledger.domain.event import Context
+        from stackledger.enrolment import acting
         from stackledger.eventlog.ids import new_id
 
-        actor = self._subject("user", self.user, dry_run=dry_run)
-        host = self._subject("host", platform.node() or "unknown", dry_run=dry_run, actor=actor)
-        return Context(command_id=new_id(), time=self.now(), actor=actor.id, host=host.id, reason=reason, ticket=ticket)
+        actor, host = acting(self.handler, self.directory, self.user, self.now(), dry_run=dry_run)
+        self.__dict__.pop("user_id", None)
+        return Context(command_id=new_id(), time=self.now(), actor=actor, host=host, reason=reason, ticket=ticket)
 
     def close(self) -> None:
         """Let go of everything that was opened; what is asked for next is opened anew."""
@@ -239,23 +172,6 @@ class Ledger:
                 part.close()
         for name in ("handler", "views", "log_id", "secret_values", "user_id"):
             self.__dict__.pop(name, None)
-
-    @contextlib.contextmanager
-    def _alone_with_settings(self) -> Iterator[None]:
-        from stackledger.eventlog.lock import FileLock  # no query needs it
-
-        self._make_home()
-        with FileLock(self.home / "settings.lock"):
-            yield
-
-    def _make_home(self) -> None:
-        try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StackledgerError(
-                f"The home {self.home} cannot be made: {error.strerror}.",
-                hint="Set STACKLEDGER_HOME to another folder.",
-            ) from error
 
     def _id_in_log(self) -> str | None:
         first = next(self.reader.scan(upto=1), None)
@@ -269,64 +185,22 @@ class Ledger:
     def _directory_of(self, log_id: str) -> SubjectDirectory:
         from stackledger.eventlog.subjects import SubjectDirectory
 
-        self._make_home()
+        make_home(self.home)
         return SubjectDirectory(self.home / "subjects.db", log_id)
 
-    def _subject(
-        self, kind: Literal["user", "host"], name: str, *, dry_run: bool, actor: Subject | None = None
-    ) -> Subject:
+    def _begin_log(self) -> None:
+        from stackledger.enrolment import begin_log
         from stackledger.eventlog.ids import new_id
-        from stackledger.eventlog.subjects import new_subject
-
-        known = self.directory.find(kind, name)
-        if known is not None and known.enrolled:
-            return known
-        subject = known or new_subject(kind, name, new_id)
-        if dry_run:
-            return subject
-        from stackledger.domain import subjects
-        from stackledger.domain.event import Context
-
-        subject = self.directory.add(subject)
-        by = actor or subject
-        host = self.directory.find("host", platform.node() or "unknown")
-        context = Context(command_id=new_id(), time=self.now(), actor=by.id, host=host.id if host else subject.id)
-        command = subjects.EnrollSubject(subject_id=subject.id, kind=subject.kind, commitment=subject.commitment)
-        self.handler.handle(subjects.DECIDER, command, context)
-        self.directory.mark_enrolled(subject.id)
-        self.__dict__.pop("user_id", None)
-        return subject
-
-    def _create_log(self) -> None:
-        from stackledger.domain import log
-        from stackledger.domain.event import Context
-        from stackledger.eventlog.ids import new_id
-        from stackledger.eventlog.subjects import new_subject
 
         handler = self.handler  # opens the file of the log: where that fails, nobody is put into the directory
         log_id = new_id()
-        directory = self._directory_of(log_id)
-        user = directory.add(new_subject("user", DEFAULT_USER, new_id))
-        host = directory.add(new_subject("host", platform.node() or "unknown", new_id))
-        command = log.CreateLog(
-            log_id=log_id,
-            user_id=user.id,
-            user_commitment=user.commitment,
-            host_id=host.id,
-            host_commitment=host.commitment,
-            orchestrator_id=new_id(),
-            artifact_store_id=new_id(),
-            stack_id=new_id(),
-        )
-        context = Context(command_id=new_id(), time=self.now(), actor=user.id, host=host.id)
-        handler.handle(log.DECIDER, command, context)
-        for subject in (user, host):
-            directory.mark_enrolled(subject.id)
-        if directory.knows_another_log():
-            self.notify(
-                f"The log that was in {self.home} is gone, so a new one begins. Was that not meant, put log.db back."
-            )
-        directory.close()
+        with contextlib.closing(self._directory_of(log_id)) as directory:
+            begin_log(handler, directory, log_id, DEFAULT_USER, self.now())
+            if directory.knows_another_log():
+                self.notify(
+                    f"The log that was in {self.home} is gone, so a new one begins."
+                    " Was that not meant, put log.db back."
+                )
 
     def _describe(self, recorded: Recorded) -> str:
         """Say what happened, by whom and when, and which fields have other values now."""

@@ -13,7 +13,7 @@ from stackledger.domain.errors import NotFound, near_names
 from stackledger.domain.names import visible
 from stackledger.domain.references import secret_references
 from stackledger.projections import registry_queries
-from stackledger.wiring import working_directory
+from stackledger.settings import working_directory
 
 if TYPE_CHECKING:
     from stackledger.domain.components import RegisterComponent

@@ -15,6 +15,7 @@ from stackledger.client.secrets import SecretClient
 from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import Refused, StackledgerError
+from stackledger.settings import forget_half_written
 
 _FIXED_SQLITE = (3, 51, 3)
 
@@ -108,7 +109,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
         sweep_locks(self._ledger.home)
         day_ago = self._ledger.now() / 1_000_000 - 24 * 3600
         self._ledger.secret_values.settle()
-        self._ledger.forget_settings_half_written()
+        forget_half_written(self._ledger.home)
         self._sweep_stores_never_registered(day_ago)
         for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
             pinned = {

@@ -8,7 +8,7 @@ from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
 from stackledger.domain.errors import AlreadyExists, NotFound, StackledgerError, near_names
 from stackledger.domain.names import user_name, visible
-from stackledger.wiring import CONFIG_FILE, REPOSITORY_FOLDER, write_whole
+from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings, write_whole
 
 SETTINGS = {"user": "the name under which you give commands"}
 """What `config set` knows, and what it means."""
@@ -29,7 +29,7 @@ class RepositoryClient(StackClient):
                 near=near_names(key, SETTINGS),
                 hint=f"There is {', '.join(SETTINGS)}.",
             )
-        self._ledger.change_settings(self._ledger.home / CONFIG_FILE, {key: user_name(value)})
+        change_settings(self._ledger.home, self._ledger.home / CONFIG_FILE, {key: user_name(value)})
 
     def repository_at(self, path: Path) -> bool:
         """Say whether the folder is a repository already."""
@@ -66,7 +66,7 @@ class RepositoryClient(StackClient):
         self._change(stacks.DECIDER, command)
         for target, source in files.items():
             write_whole(target, source.read_bytes())
-        self._ledger.change_settings(path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+        change_settings(self._ledger.home, path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
         return Repository(id=repository_id, path=str(path), active_stack=stack.name, files=len(files))
 
 

@@ -13,7 +13,8 @@ from stackledger.domain.errors import Ambiguous, NotFound, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
 from stackledger.projections.listing import Asked, Filters
-from stackledger.wiring import Ledger, home_directory
+from stackledger.settings import home_directory
+from stackledger.wiring import Ledger
 
 if TYPE_CHECKING:
     from stackledger.domain.decider import Decider
