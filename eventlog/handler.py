@@ -2,6 +2,7 @@
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,8 +96,7 @@ class CommandHandler(NamedTuple):
                     raise failure from error  # nobody knows yet what became of the earlier append
                 raise
             events = _decided(decider, command, known.state)
-            while len(event_ids) < len(events):
-                event_ids.append(self.new_id())
+            event_ids += (self.new_id() for _ in events[len(event_ids) :])
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
             stored = [DCBEvent(one.event.TYPE, encode(one.event, one.envelope), list(one.tags)) for one in new]
             if dry_run or not new:
@@ -112,10 +112,7 @@ class CommandHandler(NamedTuple):
                 Recorded(position, one.envelope, one.tags, one.event)
                 for position, one in enumerate(new, start=head - len(new) + 1)
             )
-            state = known.state
-            for event in events:
-                state = decider.evolve(state, event)
-            return Handled(placed, Known(state, head))
+            return Handled(placed, Known(functools.reduce(decider.evolve, events, known.state), head))
         raise failure
 
     def _read(

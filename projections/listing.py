@@ -108,11 +108,14 @@ class Where:
 
     def labelled(self, labels: Iterable[tuple[str, str | None]]) -> None:
         """Demand that each of these labels is there, with this value or, if it is None, any."""
-        for number, (key, value) in enumerate(labels):
-            k, v = f"key{number}", f"value{number}"
+        wanted = list(labels)
+        if wanted:
+            # One condition for all of them, because SQLite limits how deep conditions nest.
             self.narrow(
-                f"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :{k} AND value = coalesce(:{v}, value))",
-                **{k: key, v: value},
+                "NOT EXISTS (SELECT 1 FROM json_each(:wanted) AS wanted WHERE NOT EXISTS"
+                " (SELECT 1 FROM json_each(labels) AS label WHERE label.key = json_extract(wanted.value, '$[0]')"
+                " AND label.value = coalesce(json_extract(wanted.value, '$[1]'), label.value)))",
+                wanted=json.dumps(wanted),
             )
 
 

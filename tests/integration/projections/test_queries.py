@@ -124,6 +124,7 @@ def test_lists_are_filtered_by_name_owner_and_labels(views: Views) -> None:
     assert found(views, labels=(("team", "a"),)) == ["Prod_eu", "PRODxeu"]
     assert found(views, labels=(("team", "a"), ("tier", None))) == ["PRODxeu"]
     assert found(views, labels=(('te"am', "a"),)) == []
+    assert found(views, labels=(("team", "a"),) * 2000) == ["Prod_eu", "PRODxeu"]
 
 
 def test_lists_are_sorted_and_paged(views: Views) -> None:
