@@ -173,12 +173,15 @@ class Vault:
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > _FORMAT:
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > _FORMAT:
+                raise SecretError(f"{self._path} was written by a newer Stackledger.", hint="Upgrade this one.")
+        except BaseException:
             connection.close()
-            raise SecretError(f"{self._path} was written by a newer Stackledger.", hint="Upgrade this one.")
+            raise
         return connection
 
     @contextlib.contextmanager
