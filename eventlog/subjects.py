@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from stackledger.domain.errors import LogError
 
@@ -27,8 +26,7 @@ CREATE TABLE IF NOT EXISTS subjects (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A row of the directory. `enrolled` says that the log is known to hold the commitment."""
 
     id: str

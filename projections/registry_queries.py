@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from stackledger.domain.names import folded
-from stackledger.domain.references import secret_references
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     FIRST_PAGE,
@@ -205,6 +204,8 @@ def components_by_id(view: View, ids: Iterable[str]) -> dict[str, ComponentRow]:
 
 def components_referring(view: View, secret_name: str) -> dict[str, str]:
     """Return the names of the components whose configuration refers to a secret, by id. Looks through all of them."""
+    from stackledger.domain.references import secret_references  # patterns that no other query needs
+
     rows = view.connection.execute(
         f"SELECT component_id, name, configuration FROM {COMPONENTS.name}"
         f" WHERE {HOLDS} AND instr(configuration, '{{{{') > 0 ORDER BY registered",

@@ -11,7 +11,6 @@ from stackledger.client.session import Session
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, near_names
 from stackledger.domain.names import visible
-from stackledger.domain.references import secret_references
 from stackledger.projections import registry_queries
 from stackledger.settings import working_directory
 
@@ -212,6 +211,8 @@ class ComponentClient(Session):
 
     def _secret_ids(self, configuration: Mapping[str, object]) -> dict[str, str]:
         """Return the ids of the secrets that the configuration names; those that are not there are left out."""
+        from stackledger.domain.references import secret_references  # patterns that no query needs
+
         names = {reference.name for reference in secret_references(configuration)}
 
         def query(view: View) -> dict[str, str]:

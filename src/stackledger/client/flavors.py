@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -132,6 +130,9 @@ def _flavor(entry: FlavorEntry) -> Flavor:
 
 
 def _pip(*arguments: str) -> None:
+    import shlex
+    import subprocess
+
     # What pip tells is talk: it goes where talk goes.
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, check=False, stdout=_STDERR)  # noqa: S603 - our own arguments
