@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stackledger.client.artifacts import ArtifactClient
 from stackledger.client.results import Page, Pipeline, Run, Step, iso
 from stackledger.domain.errors import NotFound, near_names, raised
-from stackledger.domain.run_status import DEAD, RunStatus
 from stackledger.projections import registry_queries
-from stackledger.workers.run_files import dead_runs, log_file
 
 if TYPE_CHECKING:
     from stackledger.domain.events.runs import PinnedStack
@@ -74,6 +72,8 @@ class RunClient(ArtifactClient):
 
     def step_logs(self, name_id_or_prefix: str, step: str) -> list[str]:
         """Return what the attempts at a step printed, line by line, as far as it is kept on this machine."""
+        from stackledger.workers.run_files import log_file
+
         run = self.get_run(name_id_or_prefix)
         steps = {each.name: each for each in run.steps}
         if step not in steps:
@@ -198,6 +198,8 @@ class RunClient(ArtifactClient):
 
     def _dead(self) -> set[str]:
         """Return the ids of the runs that have not ended and that nobody drives."""
+        from stackledger.workers.run_files import dead_runs
+
         free = dead_runs(self._ledger.home, self._unfinished())
         # One that ended between reading the log and looking at its lock is not dead.
         return set(free).intersection(self._unfinished()) if free else set()
@@ -210,6 +212,8 @@ class RunClient(ArtifactClient):
 
 def _status(run_id: str, status: str, dead: set[str]) -> str:
     # One that was found dead may have been ended since.
+    from stackledger.domain.run_status import DEAD, RunStatus
+
     return DEAD if run_id in dead and status == RunStatus.RUNNING else status
 
 
