@@ -20,7 +20,6 @@ from stackledger.domain.names import visible
 
 JSON = dict[str, Any]
 
-FORMATS = ("table", "json", "yaml", "csv", "tsv")
 # Everything that `visible` may spell out; most texts have nothing of it. Compiled by the formats that need it.
 _FOREIGN = r"[^\x20-\x7e\n]"
 _NARROWEST = 5

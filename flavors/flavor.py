@@ -97,11 +97,6 @@ class FlavorConfig(BaseModel):
         )
 
     @classmethod
-    def clear_text_fields(cls) -> frozenset[str]:
-        """Return the names of the fields that never hold a reference."""
-        return frozenset(name for name, field in cls.model_fields.items() if _is_marked(field, "clear_text"))
-
-    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Let a reference pass before any validator of a field, also those that subclasses declare."""
         schema = handler(source)
@@ -141,8 +136,6 @@ class Flavor:
     """What pip has to install for the implementation."""
 
     type: ClassVar[ComponentType]
-
-    docs_url: ClassVar[str | None] = None
 
     provisioning: ClassVar[str] = "There is nothing to start or stop for this flavor."
     """What `up` and `down` say."""

@@ -78,7 +78,6 @@ class ComponentClient(Session):
 
         kind = ComponentType(component_type)
         command = self._register_command(kind, name, flavor, configuration or {}, labels=labels or {})
-        self._prepare(command)
         self._change(components.DECIDER, command)
         return self.get_component(kind, command.component_id)
 
@@ -170,14 +169,17 @@ class ComponentClient(Session):
         *,
         labels: Mapping[str, str],
     ) -> RegisterComponent:
-        """Return the command that registers a component under a new id, its configuration checked by its flavor."""
+        """Return the command that registers a component under a new id, its configuration checked by its flavor.
+
+        What it needs on this machine is made and checked now, before the log says that it is there.
+        """
         from stackledger.domain.components import RegisterComponent
         from stackledger.eventlog.ids import new_id
-        from stackledger.flavors.validation import validated
+        from stackledger.flavors.validation import prepare, validated
 
         entry, loaded = self._flavor(kind, flavor)
         checked = validated(loaded, configuration)
-        return RegisterComponent(
+        command = RegisterComponent(
             component_id=new_id(),
             type=kind,
             name=name,
@@ -188,14 +190,9 @@ class ComponentClient(Session):
             secret_fields=loaded.config_class.secret_fields(),
             secrets=self._secret_ids(checked),
         )
-
-    def _prepare(self, command: RegisterComponent) -> None:
-        """Make and check what a new component needs on this machine, before the log says that it is there."""
-        from stackledger.flavors.validation import prepare
-
         if not self._dry_run:
-            _, loaded = self._flavor(command.type, command.flavor)
-            prepare(loaded, command.configuration, self._ledger.home, command.component_id)
+            prepare(loaded, checked, self._ledger.home, command.component_id)
+        return command
 
     def _flavor(
         self, kind: ComponentType, name: str, *, as_of: str | int | None = None

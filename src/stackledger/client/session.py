@@ -149,24 +149,24 @@ class Session:
         """Return what is active for the caller and its scope: `environment`, `repository` or `global`."""
         ledger = self._ledger
         named = ledger.environment.get(ACTIVE_STACK)
-        try:
-            active = registry_queries.active_stack(
-                view, user_id=ledger.user_id or "", repository_id=ledger.repository_id, environment=named
+
+        def found(environment: str | None) -> ActiveStack:
+            return registry_queries.active_stack(
+                view, user_id=ledger.user_id or "", repository_id=ledger.repository_id, environment=environment
             )
+
+        try:
+            active = found(named)
         except (NotFound, Ambiguous) as error:
             if not named:
                 raise
-            if view.position < view.newest:
-                # Looking back beyond the stack's beginning: what was active then without it.
-                active = registry_queries.active_stack(
-                    view, user_id=ledger.user_id or "", repository_id=ledger.repository_id
-                )
-                return active, _SCOPES[active.by]
-            raise NotFound(
-                f"The environment variable {ACTIVE_STACK} names no stack: {error.message}",
-                hint=f"Unset {ACTIVE_STACK}, or name another stack there.",
-                near=error.near,
-            ) from error
+            if view.position == view.newest:
+                raise NotFound(
+                    f"The environment variable {ACTIVE_STACK} names no stack: {error.message}",
+                    hint=f"Unset {ACTIVE_STACK}, or name another stack there.",
+                    near=error.near,
+                ) from error
+            active = found(None)  # looking back beyond the stack's beginning: what was active then without it
         if active.lost and not self._told_lost and view.position == view.newest:
             self._told_lost = True
             self._notify(

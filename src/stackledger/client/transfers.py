@@ -153,11 +153,9 @@ class TransferClient(StackClient, ComponentClient):
         return row.id
 
     def _registration(self, kind: ComponentType, wanted: Mapping[str, Any]) -> RegisterComponent:
-        command = self._register_command(
+        return self._register_command(
             kind, wanted["name"], wanted["flavor"], wanted["configuration"], labels=wanted["labels"]
         )
-        self._prepare(command)
-        return command
 
 
 def _stack_then(view: View, name: str) -> StackRow:

@@ -21,7 +21,7 @@ from stackledger.projections.registry_queries import active_stack, stacks
 from stackledger.projections.run_queries import run, runs
 from tests.support.histories import history
 from tests.support.memory_log import MemoryReader
-from tests.support.views import dumped
+from tests.support.views import dumped, folded_in_memory
 
 EVENTS = history(Random(7), 150)
 
@@ -97,7 +97,9 @@ def test_the_rest_is_shown_where_events_were_taken_out_of_the_log(tmp_path: Path
             with contextlib.suppress(NotFound):  # where the default stack is gone too
                 active_stack(view, user_id="user-1", repository_id="repo-1")
 
-        Views(tmp_path / f"{number}.db", MemoryReader(left), told_nothing).read(everything)
+        path = tmp_path / f"{number}.db"
+        Views(path, MemoryReader(left), told_nothing).read(everything)
+        assert dumped(path) == folded_in_memory(left)
 
 
 def test_events_of_an_earlier_version_are_folded_and_told_as_of_the_newest(tmp_path: Path) -> None:
