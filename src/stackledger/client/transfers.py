@@ -92,17 +92,17 @@ class TransferClient(StackClient, ComponentClient):
 
         old, components = self._read(then, as_of)
 
-        def now(view: View) -> tuple[set[str], bool, int]:
+        def now(view: View) -> tuple[dict[str, ComponentRow], StackRow | None, int]:
             there = registry_queries.components_by_id(view, components)
-            for each in there.values():
-                if each.configuration != components[each.id].configuration:
-                    self._notify(
-                        f"The {ComponentType(each.type).words} {each.name!r} has another configuration than then;"
-                        " it stays as it is now, since other stacks may use it."
-                    )
-            return set(there), _is_there(view, old.id), view.position
+            return there, registry_queries.stack_by_id(view, old.id), view.position
 
         there, exists, position = self._read(now)
+        for each in there.values():
+            if each.configuration != components[each.id].configuration:
+                self._notify(
+                    f"The {ComponentType(each.type).words} {each.name!r} has another configuration than then;"
+                    " it stays as it is now, since other stacks may use it."
+                )
         again = {
             each.id: self._registration(ComponentType(each.type), _exported(each))._replace(shared=each.shared)
             for each in components.values()
@@ -140,10 +140,12 @@ class TransferClient(StackClient, ComponentClient):
 
     def _same_component(self, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
         """Return the id of the same component, None where the name is free, or raise AlreadyExists."""
-        try:
-            row = self._read(lambda view: registry_queries.component(view, kind.value, wanted["name"], prefix=False))
-        except NotFound:
+        # By this very name: the beginning of somebody's id may be a name as well.
+        asked = self._asked({"name": f"equals:{wanted['name']}"}, None, 1, 1)
+        found = self._read(lambda view: registry_queries.components(view, kind.value, asked)).items
+        if not found:
             return None
+        row = found[0]
         if (row.flavor, row.configuration) != (wanted["flavor"], wanted["configuration"]):
             raise AlreadyExists(
                 f"There is another {kind.words} named {row.name!r}, with another flavor or configuration,"
@@ -169,14 +171,6 @@ def _stack_then(view: View, name: str) -> StackRow:
         except NotFound:
             pass  # what was said about then says more
         raise
-
-
-def _is_there(view: View, stack_id: str) -> bool:
-    try:
-        registry_queries.stack(view, stack_id, prefix=False)
-    except NotFound:
-        return False
-    return True
 
 
 def _exported(row: ComponentRow) -> dict[str, Any]:
