@@ -89,7 +89,8 @@ class SQLiteReader:
         try:
             file = os.stat(self.path)
         except FileNotFoundError as error:
-            if os.path.lexists(self.path):
+            # Not whether anything has the name: the file may have come since.
+            if os.path.islink(self.path):
                 raise LogError(f"The log {self.path} is a link to a file that is not there.") from error
             self.close()
             return None

@@ -138,6 +138,10 @@ class Ledger:
         subject = self.directory.find("user", self.user)
         return subject.id if subject else None
 
+    def is_replaced(self) -> bool:
+        """Say whether the log is another one than at first."""
+        return self._id_in_log() != self.log_id
+
     def replaced(self) -> LogError:
         """Return what to raise where the log is not the one that was there before."""
         return LogError(

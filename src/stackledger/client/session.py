@@ -78,8 +78,8 @@ class Session:
         _ = self._ledger.log_id  # a fresh home gets its log, and the default stack, when it is first looked at
 
         def looked(view: View) -> Result:
-            if not view.newest:
-                raise self._ledger.replaced()  # just now it had an event at least
+            if self._ledger.is_replaced():
+                raise self._ledger.replaced()  # what is seen now is of another log than what was seen before
             if as_of is None:
                 return query(view)
             from stackledger.projections.asof import as_of as moved  # most queries are about now
