@@ -19,7 +19,7 @@ from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
 from stackledger.cli.talk import complain, say
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import StackledgerError, UsageError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 PROGRAM = "stackledger"
 
@@ -124,7 +124,7 @@ def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise UsageError("An argument is not valid text in the encoding of this terminal.", hint="Use UTF-8.")
         if "\0" in text:
-            raise UsageError(f"The argument {visible(text)!r} holds a NUL, which no name, value or path can.")
+            raise UsageError(f"The argument {quoted(text)} holds a NUL, which no name, value or path can.")
 
 
 def _explain(error: typer.TyperException) -> int:

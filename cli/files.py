@@ -8,7 +8,7 @@ from typing import Any
 
 from stackledger.cli.values import file_text
 from stackledger.domain.errors import StackledgerError, UsageError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 
 
 def yaml_text(value: Mapping[str, Any]) -> str:
@@ -41,9 +41,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         found = yaml.load(text, Strict)  # noqa: S506 - a SafeLoader that accepts less
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise StackledgerError(f"The file {visible(str(path))!r} is not plain YAML: {visible(str(error))}.") from error
+        raise StackledgerError(f"The file {quoted(str(path))} is not plain YAML: {visible(str(error))}.") from error
     if not isinstance(found, dict):
-        raise StackledgerError(f"The file {visible(str(path))!r} holds no mapping of names to values.")
+        raise StackledgerError(f"The file {quoted(str(path))} holds no mapping of names to values.")
     return found
 
 
@@ -54,8 +54,8 @@ def write_new(path: Path, text: str, *, overwrite: bool = False) -> None:
             file.write(text)
     except FileExistsError as error:
         raise StackledgerError(
-            f"The file {visible(str(path))!r} is there already.", hint="Choose another name."
+            f"The file {quoted(str(path))} is there already.", hint="Choose another name."
         ) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"The file {visible(str(path))!r} cannot be written: {why}.") from error
+        raise UsageError(f"The file {quoted(str(path))} cannot be written: {why}.") from error

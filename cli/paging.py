@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackledger.cli.printing import JSON, Column, Listing, plain
 from stackledger.domain.errors import UsageError, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 if TYPE_CHECKING:
     from stackledger.client.results import Page
@@ -39,7 +39,7 @@ def _order(sort_by: str, columns: Sequence[Column]) -> tuple[Column, bool]:
         direction, key = "asc", sort_by
     if direction not in {"asc", "desc"} or key not in by_key:
         raise UsageError(
-            f"Cannot sort by {visible(sort_by)!r}.",
+            f"Cannot sort by {quoted(sort_by)}.",
             hint=f"Sort by {', '.join(by_key)}, with asc: or desc: before it if you like.",
             near=near_names(key, by_key),
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stackledger.domain.errors import UsageError, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 
 JSON = dict[str, Any]
 
@@ -234,7 +234,7 @@ def _chosen(columns: Sequence[Column], chosen: str) -> list[Column]:
         if column is None:
             known = [column.key for column in columns]
             raise UsageError(
-                f"There is no column {visible(name.strip())!r}.",
+                f"There is no column {quoted(name.strip())}.",
                 near=near_names(_normal(name), known),
                 hint=f"The columns are {', '.join(known)}.",
             )

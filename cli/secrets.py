@@ -15,7 +15,7 @@ from stackledger.cli.printing import Column, Details, Listing, Table
 from stackledger.cli.talk import answer, say
 from stackledger.cli.values import with_files
 from stackledger.domain.errors import UsageError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 GROUP = Group("secret")
 
@@ -99,7 +99,7 @@ def delete(call: Call, name: SecretName, yes: Yes = False) -> Done:
 def _given(call: Call) -> dict[str, str]:
     for key, values in call.given.items():
         if len(values) > 1:
-            raise UsageError(f"The key {visible(key)!r} was given more than once.")
+            raise UsageError(f"The key {quoted(key)} was given more than once.")
     given = {key: values[0] for key, values in call.given.items()}
     if any(not value.startswith("@") and value != "-" for value in given.values()):
         say("Warning: others here can read a process's arguments. Better use --KEY=@FILE, --KEY=- or -i.")
@@ -111,7 +111,7 @@ def _asked() -> dict[str, str]:
     while key := answer("Key (ENTER when there are no more)"):
         value = answer(f"Value of {key}", hidden=True)
         if value is None:
-            raise UsageError(f"There was no value for the key {visible(key)!r}.")
+            raise UsageError(f"There was no value for the key {quoted(key)}.")
         values[key] = value
     return values
 

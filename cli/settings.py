@@ -10,7 +10,7 @@ from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
 from stackledger.cli.printing import Column, Details, Listing
 from stackledger.domain.errors import NotFound, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 
 GROUP = Group("config")
 
@@ -30,7 +30,7 @@ def get(call: Call, key: Key) -> Details:
     """Print one setting."""
     settings = call.client.get_config()
     if key not in settings:
-        raise NotFound(f"There is no setting {visible(key)!r}.", near=near_names(key, settings))
+        raise NotFound(f"There is no setting {quoted(key)}.", near=near_names(key, settings))
     return Details({"key": key, "value": settings[key]}, [str(settings[key])])
 
 

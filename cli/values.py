@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stackledger.domain.errors import UsageError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 MAX_FILE = 1 << 20
 """Bytes that a value may have: more is a wrong file, not a configuration or a secret."""
@@ -21,9 +21,9 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
     for text in given or ():
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise UsageError(f"{option} takes KEY=VALUE, not {visible(text)!r}.")
+            raise UsageError(f"{option} takes KEY=VALUE, not {quoted(text)}.")
         if key in found:
-            raise UsageError(f"{option} got the key {visible(key)!r} twice.")
+            raise UsageError(f"{option} got the key {quoted(key)} twice.")
         found[key] = value
     return found
 
@@ -34,8 +34,8 @@ def file_text(path: str) -> str:
         with Path(path).open("rb") as file:
             content = file.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The file {visible(path)!r} cannot be read: {_why(error)}.") from error
-    return _decoded(content, f"The file {visible(path)!r}")
+        raise UsageError(f"The file {quoted(path)} cannot be read: {_why(error)}.") from error
+    return _decoded(content, f"The file {quoted(path)}")
 
 
 def standard_input() -> str:

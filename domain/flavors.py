@@ -22,7 +22,7 @@ from stackledger.domain.events.components import (
     flavor_tag,
     flavored_tag,
 )
-from stackledger.domain.names import folded, registry_name, visible
+from stackledger.domain.names import folded, quoted, registry_name
 from stackledger.domain.wording import counted, listed
 
 _SOURCE = re.compile(r"(?:[^\W\d]\w*\.)+[^\W\d]\w*")
@@ -77,7 +77,7 @@ def registered(flavors: Flavors, component_type: ComponentType, name: str) -> st
     flavor = flavors.get((component_type, folded(name)))
     if flavor is None:
         raise NotFound(
-            f"No flavor {visible(name)!r} of {component_type.words} is registered.",
+            f"No flavor {quoted(name)} of {component_type.words} is registered.",
             hint=f"See `stackledger {component_type.group} flavor list`.",
         )
     return flavor
@@ -119,7 +119,7 @@ def _register(command: RegisterFlavor, state: State) -> list[Event]:
         )
     if not _SOURCE.fullmatch(command.source):
         raise InvalidValue(
-            f"{visible(command.source[:200])!r} is not the dotted path of a class.", hint="Give it as module.Class."
+            f"{quoted(command.source[:200])} is not the dotted path of a class.", hint="Give it as module.Class."
         )
     return [FlavorRegistered(type=command.type, name=name, source=command.source)]
 

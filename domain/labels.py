@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stackledger.domain.errors import InvalidValue
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 
 MAX_KEY = 128
 MAX_VALUE = 1_024
@@ -16,7 +16,7 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         if not key or len(key) > MAX_KEY or "=" in key or visible(key) != key:
             raise InvalidValue(
-                f"The label key {visible(key[:MAX_KEY])!r} cannot be used.",
+                f"The label key {quoted(key[:MAX_KEY])} cannot be used.",
                 hint=f"Keys have 1 to {MAX_KEY} visible characters and no '='.",
             )
         if len(value) > MAX_VALUE or visible(value) != value:

@@ -22,11 +22,9 @@ def _checked(raw: str, what: str, extra: str, allowed: str) -> str:
         raise InvalidName(f"The name of the {what} has {len(name)} characters.", hint=rule)
     bad = next((char for char in name if not _is_letter_or_digit(char) and char not in extra), None)
     if bad is not None:
-        raise InvalidName(
-            f"The name {visible(name)!r} of the {what} holds {visible(bad)!r} (U+{ord(bad):04X}).", hint=rule
-        )
+        raise InvalidName(f"The name {quoted(name)} of the {what} holds {quoted(bad)} (U+{ord(bad):04X}).", hint=rule)
     if not _is_letter_or_digit(name[0]):
-        raise InvalidName(f"The name {visible(name)!r} of the {what} begins with {name[0]!r}.", hint=rule)
+        raise InvalidName(f"The name {quoted(name)} of the {what} begins with {name[0]!r}.", hint=rule)
     return name
 
 
@@ -47,7 +45,7 @@ def user_name(raw: str) -> str:
     """Return `raw` as the name of a user, which is anything that can be seen, or raise InvalidName."""
     if not raw.strip() or len(raw) > MAX_NAME or visible(raw) != raw or "\n" in raw:
         raise InvalidName(
-            f"A user's name has 1 to {MAX_NAME} visible characters, and {visible(raw[:MAX_NAME])!r} has not.",
+            f"A user's name has 1 to {MAX_NAME} visible characters, and {quoted(raw[:MAX_NAME])} has not.",
             hint="Give another one with `stackledger config set user NAME`, or with STACKLEDGER_USER.",
         )
     return raw
@@ -69,3 +67,8 @@ def visible(text: str) -> str:
         char if char == "\n" or unicodedata.category(char)[0] not in "CZ" or char == " " else f"\\u{ord(char):04x}"
         for char in text
     )
+
+
+def quoted(text: str) -> str:
+    """Return `text` between quotes for a message: visible, on one line, and its backslashes not doubled."""
+    return "'" + visible(text).replace("\n", "\\n") + "'"

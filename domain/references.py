@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from stackledger.domain.errors import LiteralSecret
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 _SECRET = re.compile(r"\{\{\s*([^{}.\s][^{}\s]*)\.([^{}.\s]+)\s*\}\}")
 _ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -50,7 +50,7 @@ def refuse_literal_secrets(configuration: Mapping[str, object], secret_fields: f
     for field, value in configuration.items():
         if field in secret_fields and value is not None and not (isinstance(value, str) and is_reference(value)):
             raise LiteralSecret(
-                f"The field {visible(field)!r} holds a secret, so its value cannot stand in the configuration.",
+                f"The field {quoted(field)} holds a secret, so its value cannot stand in the configuration.",
                 hint=(
                     "Keep the value with `stackledger secret create NAME --key=@file` and give {{NAME.key}},"
                     " or give env:VARIABLE."
@@ -64,7 +64,7 @@ def _refuse_url_passwords(field: str, value: object) -> None:
         for match in _URL_PASSWORD.finditer(value):
             if not is_reference(match[1]):
                 raise LiteralSecret(
-                    f"The URL in the field {visible(field)!r} holds a password.",
+                    f"The URL in the field {quoted(field)} holds a password.",
                     hint="Put a reference {{NAME.key}} in its place, or make the whole value env:VARIABLE.",
                 )
     elif isinstance(value, Mapping):

@@ -26,7 +26,7 @@ from stackledger.domain.events.components import (
     secret_name_tag,
     secret_tag,
 )
-from stackledger.domain.names import folded, registry_name, visible
+from stackledger.domain.names import folded, quoted, registry_name, visible
 from stackledger.domain.references import SecretReference, secret_references
 from stackledger.domain.wording import counted, listed
 
@@ -201,9 +201,7 @@ def _update(command: UpdateSecret, state: State) -> list[Event]:
     secret = state.secrets.get(command.secret_id)
     for key in command.remove:
         if key not in secret.keys:
-            raise NotFound(
-                f"The secret {secret.name!r} has no key {visible(key)!r}.", near=near_names(key, secret.keys)
-            )
+            raise NotFound(f"The secret {secret.name!r} has no key {quoted(key)}.", near=near_names(key, secret.keys))
         if key in command.put:
             raise InvalidValue(f"The key {key!r} cannot get a value and be removed at once.")
     _refuse_while_used(state, secret, command.remove, command.names, f"lose {listed(command.remove, {})}")
@@ -232,7 +230,7 @@ def _keys(name: str, keys: Collection[str]) -> tuple[str, ...]:
     for key in keys:
         if not _KEY.fullmatch(key):
             raise InvalidName(
-                f"{visible(key[:128])!r} cannot be a key of the secret {name!r}.",
+                f"{quoted(key[:128])} cannot be a key of the secret {name!r}.",
                 hint="Keys have 1 to 128 characters: letters from a to z, digits, '_' and '-'.",
             )
     return tuple(dict.fromkeys(keys))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import FlavorError, InvalidName, NotFound, near_names
-from stackledger.domain.names import folded, registry_name, visible
+from stackledger.domain.names import folded, quoted, registry_name, visible
 
 if TYPE_CHECKING:
     from stackledger.flavors.flavor import Flavor
@@ -88,7 +88,7 @@ def find(component_type: ComponentType, name: str, registered: Iterable[Register
                 return entry
     names = [entry.name for entry in entries(component_type, own)]
     raise NotFound(
-        f"There is no flavor '{visible(name)}' of type {component_type.words}.",
+        f"There is no flavor {quoted(name)} of type {component_type.words}.",
         near=near_names(name, names),
         hint=f"`stackledger {component_type.group} flavor list` lists the flavors.",
     )
@@ -114,7 +114,7 @@ def custom_flavor(source: str, search_path: Sequence[Path] = ()) -> type[Flavor]
     from stackledger.flavors.flavor import Flavor, FlavorConfig  # pydantic: only where a flavor is loaded
 
     found = _loaded(source, search_path)
-    what = f"'{visible(source)}'"
+    what = quoted(source)
     hint = "A flavor is a class that derives from stackledger.flavors.flavor.Flavor; its documentation shows one."
     if not isinstance(found, type):
         raise FlavorError(f"{what} is not a class.", hint=hint)
@@ -168,7 +168,7 @@ def _loaded(source: str, search_path: Sequence[Path] = (), requirements: Sequenc
     if not (
         module_name and class_name and all(part.isidentifier() for part in f"{module_name}.{class_name}".split("."))
     ):
-        raise FlavorError(f"'{visible(source)}' does not name a class.", hint="Give it as module.Class.")
+        raise FlavorError(f"{quoted(source)} does not name a class.", hint="Give it as module.Class.")
     for folder in map(str, search_path):
         if folder not in sys.path:
             # Last, so that a file of the user's project cannot take the place of an installed library.
@@ -182,14 +182,14 @@ def _loaded(source: str, search_path: Sequence[Path] = (), requirements: Sequenc
         raise _no_library(source, missing, requirements) from error
     except (Exception, SystemExit) as error:
         raise FlavorError(
-            f"Importing '{visible(module_name)}' failed: {type(error).__name__}: {visible(str(error))}.",
+            f"Importing {quoted(module_name)} failed: {type(error).__name__}: {visible(str(error))}.",
             hint=f'`python -c "import {module_name}"` shows where.',
         ) from error
     found = module
     for part in class_name.split("."):
         if not hasattr(found, part):
             raise FlavorError(
-                f"The module {module_name!r} has no {class_name!r}.",
+                f"The module {quoted(module_name)} has no {quoted(class_name)}.",
                 near=near_names(part, _classes(found)),
             )
         found = getattr(found, part)
@@ -205,9 +205,9 @@ def _no_module(module_name: str, missing: str) -> FlavorError:
     searched = list(sys.modules[parent].__path__) if parent in sys.modules else sys.path
     near = near_names(last, (module.name for module in pkgutil.iter_modules(searched)))
     return FlavorError(
-        f"There is no module '{visible(missing)}'."
+        f"There is no module {quoted(missing)}."
         if missing == module_name
-        else f"There is no module '{visible(missing)}' for '{visible(module_name)}'.",
+        else f"There is no module {quoted(missing)} for {quoted(module_name)}.",
         near=[f"{parent}.{name}" if parent else name for name in near],
         hint="Give the command in the folder that holds it, or put that folder on PYTHONPATH.",
     )
@@ -216,6 +216,6 @@ def _no_module(module_name: str, missing: str) -> FlavorError:
 def _no_library(source: str, missing: str, requirements: Sequence[str]) -> FlavorError:
     needed = " ".join(f'"{requirement}"' for requirement in requirements) or missing.partition(".")[0]
     return FlavorError(
-        f"'{visible(source)}' needs the library '{visible(missing)}', which is not installed.",
+        f"{quoted(source)} needs the library {quoted(missing)}, which is not installed.",
         hint=f"Install it: `pip install {needed}`.",
     )

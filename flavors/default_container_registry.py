@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import field_validator
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field
 
 _ADDRESS = re.compile(
@@ -27,12 +27,12 @@ class DefaultContainerRegistryConfig(FlavorConfig):
     def _is_address(cls, value: str) -> str:
         address = value.removesuffix("/")
         if "://" in address:
-            raise ValueError(f"'{visible(value)}' has a scheme; an image's name has none, as in localhost:5000")
+            raise ValueError(f"{quoted(value)} has a scheme; an image's name has none, as in localhost:5000")
         if "@" in address:
             raise ValueError("an address holds no user and no password; `docker login` keeps them")
         match = _ADDRESS.fullmatch(address)
         if match is None or int(match["port"] or 1) not in range(1, _MAX_PORT + 1):
-            raise ValueError(f"'{visible(value)}' is not the address of a registry, as localhost:5000 is")
+            raise ValueError(f"{quoted(value)} is not the address of a registry, as localhost:5000 is")
         return address
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stackledger.domain.errors import NotFound, near_names
-from stackledger.domain.names import folded, visible
+from stackledger.domain.names import folded, quoted
 
 # As the extras of the same names in pyproject.toml; a test compares them.
 _REQUIREMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -44,7 +44,7 @@ def requirements(name: str) -> tuple[str, ...]:
         if folded(known) == folded(name):
             return needed
     raise NotFound(
-        f"There is no integration '{visible(name)}'.",
+        f"There is no integration {quoted(name)}.",
         near=near_names(name, _REQUIREMENTS),
         hint="`stackledger integration list` lists them.",
     )

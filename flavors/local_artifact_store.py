@@ -20,7 +20,7 @@ from pydantic import field_validator
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 from stackledger.domain.ports import Stored
 from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field
 from stackledger.flavors.local_paths import absolute
@@ -171,7 +171,7 @@ class LocalArtifactStore:
 
     def _path(self, digest: str) -> Path:
         if _DIGEST.fullmatch(digest) is None:
-            raise ArtifactError(f"'{visible(digest[:100])}' is not a SHA-256 digest: 64 digits of 0-9 and a-f.")
+            raise ArtifactError(f"{quoted(digest[:100])} is not a SHA-256 digest: 64 digits of 0-9 and a-f.")
         return self._objects / digest
 
     def _holds(self, stored: Stored) -> bool:

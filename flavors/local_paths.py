@@ -6,7 +6,7 @@ import os
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 from stackledger.flavors import catalogue
 
 _SERVED_BY = {"s3": "s3", "gs": "gcp", "gcs": "gcp", "az": "azure", "abfs": "azure", "abfss": "azure", "mysql": "mysql"}
@@ -20,13 +20,13 @@ def absolute(value: str, component_type: ComponentType) -> str:
     if separator:
         other = _other(scheme, component_type)
         raise ValueError(
-            f"'{visible(value)}' has the scheme '{visible(scheme)}', but a path of this machine is wanted{other}"
+            f"{quoted(value)} has the scheme {quoted(scheme)}, but a path of this machine is wanted{other}"
         )
     if not value.isprintable():
-        raise ValueError(f"the path '{visible(value)}' holds a character that cannot be printed")
+        raise ValueError(f"the path {quoted(value)} holds a character that cannot be printed")
     expanded = os.path.expanduser(value)
     if expanded.startswith("~"):
-        raise ValueError(f"there is no home folder for '{visible(expanded.partition('/')[0])}'")
+        raise ValueError(f"there is no home folder for {quoted(expanded.partition('/')[0])}")
     return os.path.abspath(expanded)
 
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from stackledger.domain.errors import InvalidConfiguration, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 from stackledger.domain.references import refuse_literal_secrets
 from stackledger.flavors.field_types import takes_structure, takes_text, type_words
 from stackledger.flavors.flavor import REFERENCES, Flavor, FlavorConfig, holds_reference
@@ -66,7 +66,7 @@ def validated(flavor: type[Flavor], raw: Mapping[str, object]) -> dict[str, Json
     _refuse_depth(given)
     for text in _texts(given):
         if any("\ud800" <= char <= "\udfff" for char in text):
-            raise InvalidConfiguration(f"'{visible(text[:100])}' in the configuration is not text in UTF-8.")
+            raise InvalidConfiguration(f"{quoted(text[:100])} in the configuration is not text in UTF-8.")
     try:
         config = config_class.model_validate(given, context={REFERENCES: True})
     except ValidationError as error:
@@ -144,7 +144,7 @@ def _parsed(flavor: type[Flavor], name: str, value: object) -> object:
         if takes_text(field.annotation):
             return value
         detail = str(error) or "it is nested too deeply"
-        raise InvalidConfiguration(f"The value of '{visible(name)}' is not JSON: {detail}.") from error
+        raise InvalidConfiguration(f"The value of {quoted(name)} is not JSON: {detail}.") from error
 
 
 def _no_constant(constant: str) -> NoReturn:
@@ -173,7 +173,7 @@ def _refuse(flavor: type[Flavor], error: ValidationError, redactor: Redactor) ->
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    name = f"'{visible('.'.join(map(str, detail['loc'])))}'" if detail["loc"] else "the whole"
+    name = quoted(".".join(map(str, detail["loc"]))) if detail["loc"] else "the whole"
     if detail["type"] == "extra_forbidden":
         return f"{name} is not known"
     if detail["type"] == "missing":

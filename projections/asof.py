@@ -6,7 +6,7 @@ import datetime as dt
 from typing import NamedTuple
 
 from stackledger.domain.errors import NotFound, UsageError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 from stackledger.eventlog.stored import unpacked
 from stackledger.projections.engine import View
 from stackledger.projections.schema import MARKS
@@ -49,7 +49,7 @@ def parsed(text: str) -> AsOf:
         # A naive moment is local time here.
         since = moment.astimezone(dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"{visible(text)!r} is neither a position nor a time.", hint=_HINT) from error
+        raise UsageError(f"{quoted(text)} is neither a position nor a time.", hint=_HINT) from error
     return AsOf(time=since // dt.timedelta(microseconds=1))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from stackledger.domain.errors import NotFound, StackledgerError, near_names
+from stackledger.domain.names import quoted
 from stackledger.eventlog.stored import LogReader
 from stackledger.projections.schema import CHECKPOINTS, VIEWS
 
@@ -96,7 +97,7 @@ class Views:
         names = {view.rpartition("_v")[0]: view for view in VIEWS}
         if name is not None and name not in names:
             raise NotFound(
-                f"There is no projection named {name!r}.",
+                f"There is no projection named {quoted(name)}.",
                 hint=f"There are {', '.join(names)}.",
                 near=near_names(name, names),
             )

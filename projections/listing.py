@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from stackledger.domain.errors import Ambiguous, NotFound, UsageError, near_names
-from stackledger.domain.names import folded, visible
+from stackledger.domain.names import folded, quoted
 from stackledger.projections.engine import View
 from stackledger.projections.schema import HOLDS, Table
 
@@ -135,7 +135,7 @@ def _ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str
         direction, key = "asc", direction
     if direction not in {"asc", "desc"} or key not in keys:
         raise UsageError(
-            f"Cannot sort by {visible(sort_by or '')!r}.",
+            f"Cannot sort by {quoted(sort_by or '')}.",
             hint=f"Sort by {', '.join(keys)}, with asc: or desc: before it if you like.",
             near=near_names(key, keys),
         )
@@ -213,7 +213,7 @@ def found(view: View, subject: Subject, reference: str, *, prefix: bool, **param
         candidates.update(view.connection.execute(f"{search} ORDER BY folded LIMIT {_CANDIDATES}", parameters))
     if len(candidates) == 1:
         return next(iter(candidates))
-    what = repr(visible(reference))
+    what = quoted(reference)
     if candidates:
         more = ", …" if len(candidates) >= _CANDIDATES else ""
         listed = ", ".join(f"{name!r} ({row_id})" for row_id, name in candidates.items())

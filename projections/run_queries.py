@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from stackledger.domain.errors import NotFound, near_names
-from stackledger.domain.names import folded, visible
+from stackledger.domain.names import folded, quoted
 from stackledger.domain.run_status import DEAD, RunStatus, StepStatus
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
@@ -210,7 +210,7 @@ def pipeline(view: View, name: str) -> PipelineRow:
     row = view.connection.execute(sql, parameters).fetchone()
     if row is None:
         known = view.connection.execute(f"SELECT DISTINCT pipeline FROM {RUNS.name} WHERE from_pos <= :at", parameters)
-        raise NotFound(f"No pipeline named {visible(name)!r} ran.", near=near_names(name, (each for (each,) in known)))
+        raise NotFound(f"No pipeline named {quoted(name)} ran.", near=near_names(name, (each for (each,) in known)))
     return PipelineRow(*row)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stackledger.domain.errors import InvalidValue, LogBusy, LogError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 from stackledger.eventlog.lock import FileLock
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
@@ -43,7 +43,7 @@ def lock_file(home: Path, run_id: str) -> Path:
 def _checked(run_id: str) -> str:
     # Ids of an imported log are somebody else's text.
     if _ID.fullmatch(run_id) is None:
-        raise InvalidValue(f"'{visible(run_id[:80])}' is not the id of a run.")
+        raise InvalidValue(f"{quoted(run_id[:80])} is not the id of a run.")
     return run_id
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stackledger.domain.errors import MaterializerError
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted, visible
 from stackledger.pipelines.materializers.arrays import NumpyMaterializer
 from stackledger.pipelines.materializers.json_like import JsonMaterializer
 from stackledger.pipelines.materializers.materializer import (
@@ -87,7 +87,7 @@ def load_value(
     found = _named(materializer, materializers)
     if found is None:
         raise MaterializerError(
-            f"There is no materializer {visible(materializer)!r} to read a {visible(data_type)}.",
+            f"There is no materializer {quoted(materializer)} to read a {visible(data_type)}.",
             hint="Was it written by a newer Stackledger, or by a materializer of your own?",
         )
     if found.runs_code and not allow_code:
@@ -125,6 +125,6 @@ def _missing_library(error: ImportError, purpose: str) -> MaterializerError:
     if extra is None and "pyarrow" in str(error):
         library, extra = "pyarrow", "pandas"
     return MaterializerError(
-        f"{purpose}, the library {visible(library)!r} is needed, and importing it failed: {visible(str(error))}.",
+        f"{purpose}, the library {quoted(library)} is needed, and importing it failed: {visible(str(error))}.",
         hint=f'Install it: `pip install "stackledger[{extra}]"`.' if extra else f"Install it: `pip install {library}`.",
     )

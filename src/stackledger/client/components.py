@@ -10,7 +10,7 @@ from stackledger.client.results import Component, Page
 from stackledger.client.session import Session
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 from stackledger.settings import working_directory
 
@@ -104,7 +104,7 @@ class ComponentClient(Session):
             for key in wanted:
                 if key not in there:
                     raise NotFound(
-                        f"The {ComponentType(component_type).words} {row.name!r} has no {what} {visible(key)!r}.",
+                        f"The {ComponentType(component_type).words} {row.name!r} has no {what} {quoted(key)}.",
                         near=near_names(key, there),
                     )
         return self._reconfigured(

@@ -10,6 +10,7 @@ from stackledger.client.components import ComponentClient, registered_flavors
 from stackledger.client.results import Flavor, Integration
 from stackledger.domain.component_types import MEANINGS, ComponentType
 from stackledger.domain.errors import BuiltIn, StackledgerError
+from stackledger.domain.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ class FlavorClient(ComponentClient):
         loaded = catalogue.custom_flavor(source, self._search_path())
         if loaded.type is not kind:
             raise FlavorError(
-                f"{source!r} is a flavor of the type {loaded.type.words}, not {kind.words}.",
+                f"{quoted(source)} is a flavor of the type {loaded.type.words}, not {kind.words}.",
                 hint=f"Register it with `stackledger {loaded.type.group} flavor register {source}`.",
             )
         known = frozenset(entry.name for entry in catalogue.entries(kind))

@@ -11,7 +11,7 @@ from stackledger.client.results import Change, LogEvent, Page, event_json, iso
 from stackledger.client.session import Session
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, UsageError, near_names
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 
 if TYPE_CHECKING:
     from stackledger.eventlog.stored import StoredEvent
@@ -46,7 +46,7 @@ class HistoryClient(Session):
             subject = self._ledger.directory.find("user", actor)
             if subject is None:
                 raise NotFound(
-                    f"There is no user named {visible(actor)!r}.", near=near_names(actor, self._names().values())
+                    f"There is no user named {quoted(actor)}.", near=near_names(actor, self._names().values())
                 )
             wanted += (f"actor:{subject.id}",)
         first, last = self._range(since, until)

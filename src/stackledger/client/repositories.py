@@ -7,7 +7,7 @@ from pathlib import Path
 from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
 from stackledger.domain.errors import AlreadyExists, NotFound, StackledgerError, near_names
-from stackledger.domain.names import user_name, visible
+from stackledger.domain.names import quoted, user_name
 from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings, write_whole
 
 SETTINGS = {"user": "the name under which you give commands"}
@@ -25,7 +25,7 @@ class RepositoryClient(StackClient):
         """Change a setting of this home."""
         if key not in SETTINGS:
             raise NotFound(
-                f"There is no setting {visible(key)!r}.",
+                f"There is no setting {quoted(key)}.",
                 near=near_names(key, SETTINGS),
                 hint=f"There is {', '.join(SETTINGS)}.",
             )
@@ -84,7 +84,7 @@ def _template_files(template: str, target: Path) -> dict[Path, Path]:
     templates = sorted(each.name for each in folder.iterdir() if each.is_dir())
     if template not in templates:
         raise NotFound(
-            f"There is no template {visible(template)!r}.",
+            f"There is no template {quoted(template)}.",
             near=near_names(template, templates),
             hint=f"There is {', '.join(templates)}.",
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stackledger.client.artifacts import ArtifactClient
 from stackledger.client.results import Page, Pipeline, Run, Step, iso
 from stackledger.domain.errors import NotFound, near_names, raised
+from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class RunClient(ArtifactClient):
         run = self.get_run(name_id_or_prefix)
         steps = {each.name: each for each in run.steps}
         if step not in steps:
-            raise NotFound(f"The run {run.name!r} has no step {step!r}.", near=near_names(step, steps))
+            raise NotFound(f"The run {run.name!r} has no step {quoted(step)}.", near=near_names(step, steps))
         lines: list[str] = []
         for attempt in range(1, steps[step].attempt + 1):
             path = log_file(self._ledger.home, run.id, step, attempt)

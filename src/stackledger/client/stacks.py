@@ -9,6 +9,7 @@ from stackledger.client.results import Page, Stack
 from stackledger.client.session import ACTIVE_STACK, Session
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound
+from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class StackClient(Session):
                 for component_id, each in zip(gone, names, strict=True):
                     if component_id not in there:
                         raise NotFound(
-                            f"The {ComponentType(kind).words} {each!r} is not part of the stack {row.name!r}.",
+                            f"The {ComponentType(kind).words} {quoted(each)} is not part of the stack {row.name!r}.",
                             near=[ref.name for ref in row.components[kind]],
                         )
                 left = tuple(component_id for component_id in there if component_id not in gone)

@@ -10,7 +10,7 @@ from stackledger.client.results import Stack
 from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import AlreadyExists, InvalidValue, NotFound
-from stackledger.domain.names import visible
+from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
@@ -188,14 +188,14 @@ def _checked_export(
         )
     unknown = exported.keys() - {"stackledger_stack", "name", "labels", "components"}
     if unknown:
-        raise InvalidValue(f"The exported stack has an unknown key {visible(str(min(unknown)))!r}.")
+        raise InvalidValue(f"The exported stack has an unknown key {quoted(str(min(unknown)))}.")
     name, components = exported.get("name"), exported.get("components")
     if not isinstance(name, str) or not isinstance(components, dict):
         raise InvalidValue("The exported stack has no name, or no components.")
     checked: dict[ComponentType, list[dict[str, Any]]] = {}
     for kind, several in components.items():
         if kind not in set(ComponentType) or not isinstance(several, list):
-            raise InvalidValue(f"The exported stack has {visible(str(kind))!r} among the types of its components.")
+            raise InvalidValue(f"The exported stack has {quoted(str(kind))} among the types of its components.")
         checked[ComponentType(kind)] = [_checked_component(kind, each) for each in several]
     return name, _texts(exported.get("labels", {}), "labels of the stack"), checked
 
@@ -210,9 +210,7 @@ def _checked_component(kind: str, given: object) -> dict[str, Any]:
         raise InvalidValue(f"A component of the type {kind} in the file has no name, flavor or configuration.")
     unknown = given.keys() - {"name", "flavor", "labels", "configuration"}
     if unknown:
-        raise InvalidValue(
-            f"The {kind} {given['name']!r} in the file has an unknown key {visible(str(min(unknown)))!r}."
-        )
+        raise InvalidValue(f"The {kind} {given['name']!r} in the file has an unknown key {quoted(str(min(unknown)))}.")
     return {
         "name": given["name"],
         "flavor": given["flavor"],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackledger.domain.errors import InvalidName
-from stackledger.domain.names import MAX_NAME, folded, registry_name, title, visible
+from stackledger.domain.names import MAX_NAME, folded, quoted, registry_name, title, visible
 
 HOSTILE = [
     "",
@@ -89,6 +89,22 @@ def test_titles_may_hold_spaces_and_colons_but_not_at_their_ends() -> None:
 )
 def test_what_could_move_the_cursor_is_spelled_out(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "'plain'"),
+        ("", "''"),
+        ("it's", "'it's'"),
+        (r"C:\temp", r"'C:\temp'"),
+        ("two\nlines", r"'two\nlines'"),
+        ("a\u202eb\x00", r"'a\u202eb\u0000'"),
+        ("café 🙂", "'café 🙂'"),
+    ],
+)
+def test_what_is_quoted_in_a_message_is_visible_on_one_line_and_as_it_was_typed(text: str, shown: str) -> None:
+    assert quoted(text) == shown
 
 
 @given(st.text(max_size=200))
