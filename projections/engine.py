@@ -20,12 +20,25 @@ Result = TypeVar("Result")
 
 _TRIES = 5
 
-DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""What reading a damaged file may raise; its garbage may stand in the very message."""
+FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file may raise; its garbage may stand in the very message. See `is_damage`."""
+
+_ENVIRONMENTAL = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_AUTH),
+)
+"""Results of SQLite that building the file anew would not mend."""
 
 
 class ViewsUnusable(StackledgerError):
     """The views cannot be read or written, for a reason that building them anew does not mend."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Say whether one of FAILURES is the fault of the file itself, so that building it anew mends it."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    # A file that ends too early is damaged, although SQLite counts it among the errors of devices.
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _ENVIRONMENTAL
 
 
 class View(NamedTuple):
@@ -74,18 +87,20 @@ class Views:
                     position = self._position(connection, needed)
                     if position is not None:
                         return query(View(connection, self._reader, position, position))
-            except DAMAGE as error:
+            except FAILURES as error:
                 problem: Exception | None = error
             else:
                 problem = None
-            # A file may be missing or half made by somebody else: only what stays unreadable is thrown away.
-            discard = problem is not None and tries > 0
+            # A file may be missing or half made by somebody else: only what stays damaged is thrown away.
+            discard = problem is not None and is_damage(problem) and tries > 0
             if discard:
                 self._notify(f"The views in {self._path} are damaged ({problem}): building them anew from the log.")
             needed = self._catch_up(discard=discard)
         raise ViewsUnusable(
             f"The views in {self._path} cannot be read{f': {problem}' if problem else ''}.",
-            hint="They are only a copy of what is in the log: `stackledger projection rebuild` builds them anew.",
+            hint="They are only a copy of what is in the log: `stackledger projection rebuild` builds them anew."
+            if problem is None or is_damage(problem)
+            else "They stay as they are: make room, or give the rights to read and write there, and try again.",
         ) from problem
 
     def catch_up(self) -> int:
@@ -113,7 +128,7 @@ class Views:
                     f"SELECT projection, position, skipped, checked FROM {CHECKPOINTS}"
                 ):
                     found[name] = tuple(rest)
-        except DAMAGE:
+        except FAILURES:
             found = {}
         statuses = []
         for view in sorted({*VIEWS, *found}):

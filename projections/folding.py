@@ -21,7 +21,7 @@ from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.stored import MISSHAPEN, LogReader, StoredEvent, misshapen
 from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 from stackledger.projections import registry, runs
-from stackledger.projections.engine import DAMAGE, ViewsUnusable
+from stackledger.projections.engine import FAILURES, ViewsUnusable, is_damage
 from stackledger.projections.rows import Fact, Projection, SqliteRows
 from stackledger.projections.schema import BOOKKEEPING, CHECKPOINTS, MARK_EVERY, MARKS
 
@@ -32,12 +32,6 @@ BATCH_BYTES = 16 * 1024 * 1024
 _TELL_FROM = 50_000
 _LOCK_TIMEOUT = 600.0
 """Seconds; while somebody else builds the views of a large log, the others wait for that."""
-
-_ENVIRONMENTAL = (
-    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN),
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_IOERR),
-)
-"""Results of SQLite that building the file anew would not mend."""
 
 
 class _AnotherLog(Exception):
@@ -76,7 +70,7 @@ class Writer(NamedTuple):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with lock:
                 yield
-        except (*DAMAGE, OSError) as error:
+        except (*FAILURES, OSError) as error:
             raise ViewsUnusable(
                 f"The views in {self.path} cannot be built: {error}.",
                 hint="They only copy what is in the log: make room, or give the rights to write, and try again.",
@@ -89,8 +83,8 @@ class Writer(NamedTuple):
             return self._folded(anew)
         except _AnotherLog:
             self.notify("The views were built from another log, or from a longer copy of this one: building them anew.")
-        except DAMAGE as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENTAL:
+        except FAILURES as error:
+            if not is_damage(error):
                 raise
             self.notify(f"The views in {self.path} are damaged ({error}): building them anew from the log.")
         self._remove()

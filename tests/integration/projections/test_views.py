@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -155,6 +156,65 @@ def test_what_sqlite_finds_damaged_is_built_anew(garbage: bytes, where: float) -
         views.read(names)
         assert views.rebuild() == EVENTS[-1].position
         assert dumped(path) == folded_in_memory(EVENTS)
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.3, 0.7, 0.97, 0.9999])
+def test_views_that_are_cut_off_anywhere_are_built_anew(share: float, path: Path, views: Views) -> None:
+    expected = views.read(names)
+    os.truncate(path, int(path.stat().st_size * share))
+    assert views.read(names) == expected
+    assert views.rebuild() == EVENTS[-1].position
+    assert dumped(path) == folded_in_memory(EVENTS)
+
+
+def test_views_whose_newest_pages_are_cut_off_are_built_anew(path: Path, views: Views) -> None:
+    expected = views.read(names)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("PRAGMA wal_autocheckpoint = 0")
+        holder.execute(f"UPDATE {CHECKPOINTS} SET checked = checked + 1")
+        os.truncate(f"{path}-wal", 1000)
+        assert views.read(names) == expected
+    assert dumped(path) == folded_in_memory(EVENTS)
+
+
+def _without_room(view: View) -> None:
+    view.connection.execute("PRAGMA temp.max_page_count = 2")
+    view.connection.execute("CREATE TEMP TABLE sorted AS SELECT hex(zeroblob(100000))")
+
+
+def _without_rights(view: View) -> None:
+    view.connection.execute("CREATE TABLE sorted (a)")
+
+
+@pytest.mark.parametrize("query", [_without_room, _without_rights])
+def test_views_stay_where_the_machine_is_at_fault_and_not_the_file(
+    query: Callable[[View], None], path: Path, views: Views, told: Told
+) -> None:
+    before = path.stat().st_ino
+    with pytest.raises(ViewsUnusable, match=r"cannot be read: .* stay as they are: make room"):
+        views.read(query)
+    assert path.stat().st_ino == before
+    assert not told
+    assert views.read(names)
+
+
+@pytest.mark.parametrize("limit", [2_000, 40_000])
+def test_a_file_that_may_not_grow_is_told_and_stays(limit: int, path: Path, told: Told) -> None:
+    reader = MemoryReader(EVENTS[:20])
+    Views(path, reader, told).catch_up()
+    before = dumped(path)
+    reader.events = EVENTS
+
+    def catch_up() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with pytest.raises(ViewsUnusable, match="cannot be built"):
+            Views(path, reader, told).catch_up()
+        assert not told
+
+    assert ended(forked(catch_up)) == 0
+    assert dumped(path) == before
+    assert Views(path, reader, told).catch_up() == EVENTS[-1].position
+    assert dumped(path) == folded_in_memory(EVENTS)
 
 
 class Meddling(MemoryReader):
