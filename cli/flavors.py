@@ -94,9 +94,14 @@ def _needed(field: dict[str, Any]) -> str:
 
 def _type(text: str) -> ComponentType:
     from stackledger.domain.errors import UsageError, near_names
+    from stackledger.domain.names import quoted
 
     name = text.replace("-", "_")
     if name not in set(ComponentType):
         groups = [kind.group for kind in ComponentType]
-        raise UsageError(f"There is no type of component {text!r}.", near=near_names(text, groups))
+        raise UsageError(
+            f"There is no type of component {quoted(text)}.",
+            near=near_names(text, groups),
+            hint=f"The types are {', '.join(groups)}.",
+        )
     return ComponentType(name)

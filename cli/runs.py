@@ -51,7 +51,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run, by name or
     filters={
         "name": "Only this name; also contains:, startswith: or endswith:TEXT.",
         "pipeline": "Only runs of this pipeline.",
-        "status": "Only runs with this status.",
+        "status": "Only runs with this status: running, completed, failed or dead.",
         "stack": "Only runs on this stack.",
         "owner": "Only those of this user.",
     },

@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from stackledger.domain.errors import NotFound, near_names
+from stackledger.domain.errors import NotFound, UsageError, near_names
 from stackledger.domain.names import folded, quoted
 from stackledger.domain.run_status import DEAD, RunStatus, StepStatus
 from stackledger.projections.engine import View
@@ -150,9 +150,17 @@ _ARTIFACTS = Listing(
 def runs(view: View, asked: Asked = FIRST_PAGE, *, dead: Collection[str] = ()) -> Page[RunRow]:
     """Return a page of the runs, newest first if not sorted otherwise (`started`, `name`, `pipeline`, `status`, …).
 
-    Those of `dead`, given by id, are found by the status `dead` and not by `running`.
+    Those of `dead`, given by id, are found by the status `dead` and not by `running`. Raises UsageError for a status
+    that no run can have.
     """
     filters = asked.filters
+    known = [*(status.value for status in RunStatus), DEAD]
+    if filters.status is not None and filters.status not in known:
+        raise UsageError(
+            f"No run can have the status {quoted(filters.status)}.",
+            hint=f"A run is {', '.join(known[:-1])} or {known[-1]}.",
+            near=near_names(filters.status, known),
+        )
     where = Where(view, _RUN_HOLDS)
     where.named(filters.name)
     where.equal("owner", filters.owner)

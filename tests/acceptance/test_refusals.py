@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -75,11 +76,46 @@ def test_a_twin_of_a_name_is_the_same_name(twin: str) -> None:
     assert (done.status, "grösse-ö" in done.err.casefold()) == (1, True)
 
 
-def test_near_names_are_offered() -> None:
-    for arguments in (["stack", "describe", "defualt"], ["orchestrator", "describe", "defalut"]):
-        done = stackledger(*arguments)
-        assert done.status == 1
-        assert "Did you mean 'default'" in done.err
+@pytest.mark.parametrize(
+    ("arguments", "near", "status"),
+    [
+        ("stack describe defualt", "default", 1),
+        ("orchestrator describe defalut", "default", 1),
+        ("run list --status faild", "failed", 2),
+        ("run list --status ded", "dead", 2),
+        ("log list --type stack.registred", "stack.registered", 1),
+        ("log list --type stack.registred/1", "stack.registered/1", 1),
+        ("log list --actor defualt", "default", 1),
+        ("flavor list --type artefact-store", "artifact-store", 2),
+        ("artifact-store list --flavor locl", "local", 1),
+        ("artifact-store flavor describe locl", "local", 1),
+        ("projection rebuild registy", "registry", 1),
+        ("config get usr", "user", 1),
+        ("init --template startr", "starter", 1),
+        ("integration requirements sklern", "sklearn", 1),
+        ("stack list --columns nme", "name", 2),
+        ("stack list --sort-by nme", "name", 2),
+        ("stack lst", "list", 2),
+    ],
+)
+def test_near_names_are_offered(arguments: str, near: str, status: int) -> None:
+    done = stackledger(*arguments.split())
+    assert (done.status, done.out) == (status, "")
+    assert f"Did you mean '{near}'" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", ["run list --status nowhere", "log list --type nowhere", "flavor list --type nowhere"]
+)
+def test_a_word_that_an_option_does_not_know_is_refused_with_those_that_it_knows(arguments: str) -> None:
+    done = stackledger(*arguments.split(), "--output=json")
+    assert (done.status in {1, 2}, done.out) == (True, "")
+    assert re.search(r"A run is running, |`stackledger log stats` lists|The types are orchestrator, ", done.err)
+
+
+def test_what_could_be_there_and_is_not_makes_an_empty_list() -> None:
+    for arguments in ("run list --status dead", "log list --type run.failed/1", "alerter list --name=nowhere"):
+        assert stackledger(*arguments.split(), "--output=json").json["items"] == []
 
 
 def test_a_missing_component_leaves_nothing_behind() -> None:

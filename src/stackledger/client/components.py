@@ -35,15 +35,24 @@ class ComponentClient(Session):
         size: int = 20,
         as_of: str | int | None = None,
     ) -> Page[Component]:
-        """Return a page of the components of a type, oldest first unless `sort_by` says otherwise."""
-        kind = ComponentType(component_type).value
+        """Return a page of the components of a type, oldest first unless `sort_by` says otherwise.
+
+        Raises NotFound for a filter by a flavor that there is not.
+        """
+        kind = ComponentType(component_type)
 
         def query(view: View) -> Page[Component]:
-            found = registry_queries.components(view, kind, self._asked(filters, sort_by, page, size))
+            found = registry_queries.components(view, kind.value, self._asked(filters, sort_by, page, size))
             active, names = self._active_components(view), self._names()
             return Page([_component(row, active, names) for row in found.items], found.total, page, size)
 
-        return self._read(query, as_of)
+        found = self._read(query, as_of)
+        flavor = (filters or {}).get("flavor")
+        if flavor and not found.total:
+            from stackledger.flavors import catalogue  # takes longer than a query
+
+            catalogue.find(kind, flavor, self._read(registered_flavors, as_of))
+        return found
 
     def get_component(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class HistoryClient(Session):
         """Return a page of the events, newest first.
 
         `types` match with their version (`stack.registered/1`) or without. `since` and `until` are positions or times,
-        both included.
+        both included. Raises NotFound for an actor or a type of event that there is not.
         """
         _ = self._ledger.log_id
         wanted = tuple(tags)
@@ -51,6 +51,8 @@ class HistoryClient(Session):
             wanted += (f"actor:{subject.id}",)
         first, last = self._range(since, until)
         reader = self._ledger.reader
+        if types:
+            _check_types(types, reader.counts_by_type())
         matching = (
             stored
             for stored in reader.scan_back(before=last + 1, tags=wanted)
@@ -180,6 +182,25 @@ def _field(change: FieldChange, names: Mapping[str, str]) -> dict[str, Any]:
     """Return a change of a field as JSON, with names in place of the ids of subjects."""
     old, new = (names.get(value, value) if isinstance(value, str) else value for value in (change.old, change.new))
     return {"field": change.field, "from": old, "to": new}
+
+
+def _check_types(wanted: Sequence[str], in_the_log: Collection[str]) -> None:
+    """Refuse a type of event that neither the log has, which a newer program may have written, nor this program."""
+    for name in wanted:
+        if name in _spellings(in_the_log):
+            continue
+        from stackledger.domain.events import EVENT_TYPES  # brings pydantic in, for types that are not in the log
+
+        if name not in _spellings(EVENT_TYPES):
+            raise NotFound(
+                f"There is no type of event {quoted(name)}.",
+                hint="`stackledger log stats` lists those that are in the log.",
+                near=near_names(name, EVENT_TYPES if "/" in name else [each.partition("/")[0] for each in EVENT_TYPES]),
+            )
+
+
+def _spellings(types: Iterable[str]) -> set[str]:
+    return {spelling for each in types for spelling in (each, each.partition("/")[0])}
 
 
 def _is_of(type_name: str, wanted: Sequence[str]) -> bool:
