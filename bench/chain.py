@@ -25,6 +25,7 @@ from stackledger.eventlog.handler import CommandHandler
 from stackledger.eventlog.ids import new_id
 from stackledger.eventlog.sqlite import SQLiteRecorder
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
+from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.pipeline import Pipeline, pipeline
 from stackledger.pipelines.plan import PipelinePlan
 from stackledger.pipelines.step import step
@@ -102,7 +103,7 @@ def runner(home: Path, recorder: SQLiteRecorder) -> Run:
         make_context=lambda: Context(command_id=new_id(), time=next(moments), actor=actor, host=host),
         new_id=new_id,
         progress=_Nobody(),
-        redact=str,
+        redactor=Redactor(),
     )
     orchestrator = LocalOrchestrator(None, home=home, component_id=new_id())
 

@@ -17,6 +17,7 @@ from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import MAX_MESSAGE, FailStep, FinishStep
+from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import StepContext, executing
 from stackledger.pipelines.materializers import dump_value, load_value
 from stackledger.pipelines.parameters import restored_parameter
@@ -37,12 +38,12 @@ class Failure:
 class Executor:
     """Executes steps.
 
-    `redact` takes secrets out of a text before it is kept; `make_room` is called before a step writes to the terminal.
+    `redactor` takes secrets out of what is kept; `make_room` is called before a step writes to the terminal.
     """
 
     store: ArtifactStore
     new_id: Callable[[], str]
-    redact: Callable[[str], str]
+    redactor: Redactor
     make_room: Callable[[], None]
 
     def execute(
@@ -54,7 +55,7 @@ class Executor:
         failure, are added to the file `log_path`.
         """
         name, attempt = context.step_run.name, context.step_run.attempt
-        log = StepLog(log_path, self.redact)
+        log = StepLog(log_path, self.redactor)
         with captured(log, self.make_room), executing(context):
             try:
                 value = self._called(step, inputs)
@@ -62,7 +63,7 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a step may raise anything
-                log.write("".join(traceback.format_exception(error)))
+                log.close("".join(traceback.format_exception(error)))
                 return Failure(FailStep(name, attempt, type(error).__qualname__, self._message(error)), error)
         return FinishStep(name, attempt, outputs)
 
@@ -112,7 +113,7 @@ class Executor:
         except Exception:  # noqa: BLE001 - the error is somebody else's class
             text = ""
         # What the log keeps is Unicode, and cut after redaction, so that no half of a secret is left at the end.
-        return self.redact(text).encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+        return self.redactor.redacted(text).encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
 
 
 def _end_child_of(driver: int, error: BaseException | None) -> None:

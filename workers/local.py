@@ -17,6 +17,7 @@ from stackledger.domain.run_state import Attempt, Run, evolve, next_due, produce
 from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, StartRun
 from stackledger.eventlog.handler import CommandHandler, Handled, Known
+from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepContext, StepRunInfo
 from stackledger.pipelines.plan import PipelinePlan, StepPlan
 from stackledger.workers.execute import Executor, Failure
@@ -37,8 +38,8 @@ class Progress(Protocol):
 class Services:
     """What a run needs from around it.
 
-    `make_context` says who runs it, and when it is now; `redact` takes secrets out of a text; `wait` sleeps for a
-    number of seconds.
+    `make_context` says who runs it, and when it is now; `redactor` takes secrets out of what is kept; `wait` sleeps
+    for a number of seconds.
     """
 
     handler: CommandHandler
@@ -46,7 +47,7 @@ class Services:
     make_context: Callable[[], Context]
     new_id: Callable[[], str]
     progress: Progress
-    redact: Callable[[str], str]
+    redactor: Redactor
     wait: Callable[[float], None] = time.sleep
 
 
@@ -110,7 +111,7 @@ class _Drive:
         self._executor = Executor(
             store=services.store,
             new_id=services.new_id,
-            redact=services.redact,
+            redactor=services.redactor,
             make_room=services.progress.make_room,
         )
         self._run_id = run_id

@@ -12,45 +12,65 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
+from stackledger.flavors.resolving import RedactedStream, Redactor
+
+# A signal may come, and its handler print, while a text is being written; a step may fork then, and the child print.
+_mutex = threading.RLock()
+os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
+
 
 class StepLog:
-    """The file of one attempt, made with the first text. Every text reaches the system at once: a crash loses none."""
+    """The file of one attempt, made with the first text.
 
-    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+    A text reaches the system at once, so that a crash loses none of it, but for an end that may be the beginning of a
+    secret: that waits for the next text of the same source, or for the end of the attempt.
+    """
+
+    def __init__(self, path: Path, redactor: Redactor) -> None:
         self._path = path
-        self._redact = redact
-        self._mutex = threading.Lock()
+        self._redactor = redactor
+        # Each by itself: what standard error says in between must not keep a secret in standard output apart.
+        self._sources: dict[str, RedactedStream] = {}
         self._fd: int | None = None
         self.is_open = True
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, source: str) -> None:
         """Add text without secrets; a file that cannot be written is no reason for a step to fail."""
-        data = memoryview(self._redact(text).encode("utf-8", "backslashreplace"))
-        if not data:
+        with _mutex:
+            if self.is_open:
+                self._add(self._sources.setdefault(source, self._redactor.stream()).fed(text))
+
+    def close(self, last: str = "") -> None:
+        """Take no more text after this."""
+        with _mutex:
+            if not self.is_open:
+                return
+            # Together, so that two of them do not make a secret.
+            self._add(self._redactor.redacted("".join(source.rest() for source in self._sources.values()) + last))
+            self._end()
+
+    def _add(self, text: str) -> None:
+        if not text:
             return
         try:
-            with self._mutex:
-                if self.is_open:
-                    self._add(data)
+            self._put(memoryview(text.encode("utf-8", "backslashreplace")))
         except OSError as error:
-            self.close()
+            self._end()
             if sys.__stderr__ is not None:
                 print(f"The log {self._path} cannot be written: {error.strerror}.", file=sys.__stderr__)
 
-    def _add(self, data: memoryview) -> None:
+    def _put(self, data: memoryview) -> None:
         if self._fd is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         while data:
             data = data[os.write(self._fd, data) :]
 
-    def close(self) -> None:
-        """Take no more text."""
-        with self._mutex:
-            self.is_open = False
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+    def _end(self) -> None:
+        self.is_open = False
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 _writing: ContextVar[StepLog | None] = ContextVar("stackledger_step_log", default=None)
@@ -64,9 +84,10 @@ class Tee:
     threads which steps started, whose step cannot be told, goes to all.
     """
 
-    def __init__(self, shown: TextIO | None, log: StepLog, make_room: Callable[[], None]) -> None:
+    def __init__(self, shown: TextIO | None, log: StepLog, source: str, make_room: Callable[[], None]) -> None:
         self.shown = shown
         self.log = log
+        self._source = source
         self._make_room = make_room
 
     def write(self, text: str) -> int:
@@ -74,7 +95,7 @@ class Tee:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if _writing.get() in {None, self.log}:
-            self.log.write(text)
+            self.log.write(text, self._source)
         if self.shown is not None:
             self._make_room()
             self.shown.write(text)
@@ -86,7 +107,7 @@ class Tee:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush the stream; the log needs none."""
+        """Flush the stream; the log has all that it can have by now."""
         if self.shown is not None:
             self.shown.flush()
 
@@ -103,7 +124,7 @@ def captured(log: StepLog, make_room: Callable[[], None]) -> Iterator[None]:
     """
     with _installing:
         before = sys.stdout, sys.stderr
-        out, err = Tee(before[0], log, make_room), Tee(before[1], log, make_room)
+        out, err = Tee(before[0], log, "stdout", make_room), Tee(before[1], log, "stderr", make_room)
         sys.stdout, sys.stderr = out, err
         _redirect({id(before[0]): out, id(before[1]): err})
     token = _writing.set(log)

@@ -456,7 +456,7 @@ def betrays() -> int:
 
 
 def test_no_secret_reaches_the_event_or_the_log(home: Path) -> None:
-    local = LocalHome(home, secret="hunter2")
+    local = LocalHome(home, "hunter2")
 
     def one() -> None:
         betrays()
@@ -465,6 +465,91 @@ def test_no_secret_reaches_the_event_or_the_log(home: Path) -> None:
     local.close()
     for path in home.rglob("*"):
         assert not path.is_file() or b"hunter2" not in path.read_bytes(), path
+
+
+@step
+def betrays_in_pieces(how: str) -> int:
+    match how:
+        case "writes":
+            sys.stdout.write("hun")
+            sys.stdout.write("ter2\n")
+        case "characters":
+            for character in "a hunter2!\n":
+                print(character, end="", flush=True)
+        case "between":
+            sys.stdout.write("hun")
+            sys.stderr.write("meanwhile\n")
+            sys.stdout.write("ter2")
+        case "lines":
+            print("first line")
+            print("  second line")
+        case "thread":
+            sys.stdout.write("hun")
+            thread = threading.Thread(target=lambda: print("ter2"))
+            thread.start()
+            thread.join()
+        case "last":
+            sys.stdout.write("hun")
+            sys.stderr.write("ter2")
+        case "traceback":
+            print("Trace", end="")
+            raise ValueError("hunter2")
+        case _:
+            print("hunt", end="")
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [
+        ("writes", "***\n"),
+        ("characters", "a ***!\n"),
+        ("between", "meanwhile\n***"),
+        ("lines", "***\n"),
+        ("thread", "***\n"),
+        ("last", "***"),
+        ("ends", "hunt"),
+    ],
+)
+def test_a_secret_that_a_step_writes_in_pieces_is_not_kept(home: Path, how: str, kept: str) -> None:
+    local = LocalHome(home, "hunter2", "first line\n  second line", "ter2 and more")
+
+    def one() -> None:
+        betrays_in_pieces(how)
+
+    local.finish(planned(one))
+    local.close()
+    assert local.logs()["betrays_in_pieces.1"] == kept
+
+
+def test_what_waits_for_more_comes_before_the_traceback(home: Path) -> None:
+    local = LocalHome(home, "Trace of it", "hunter2")
+
+    def one() -> None:
+        betrays_in_pieces("traceback")
+
+    local.finish(planned(one))
+    local.close()
+    log = local.logs()["betrays_in_pieces.1"]
+    assert log.startswith("TraceTraceback (most recent call last):")
+    assert log.endswith("ValueError: ***\n")
+
+
+def test_what_a_step_prints_is_in_its_log_at_once(home: Path) -> None:
+    local = LocalHome(home, "hunter2")
+    seen: list[str] = []
+
+    @step
+    def looks() -> None:
+        print("half a line", end="")
+        seen.append(local.logs()["looks.1"])
+
+    def one() -> None:
+        looks()
+
+    local.run(planned(one))
+    local.close()
+    assert seen == ["half a line"]
 
 
 @step

@@ -23,6 +23,7 @@ from stackledger.eventlog.ids import new_id
 from stackledger.eventlog.sqlite import SQLiteRecorder
 from stackledger.eventlog.stored import StoredEvent
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
+from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines import runner
 from stackledger.pipelines.plan import PipelinePlan
 from stackledger.pipelines.responses import ArtifactResponse, RunResponse, StepResponse
@@ -36,7 +37,7 @@ SECOND = 1_000_000
 class LocalHome:
     """Runs pipelines on the local orchestrator. Time passes only while a run waits for a retry."""
 
-    def __init__(self, home: Path, secret: str = "") -> None:
+    def __init__(self, home: Path, *secrets: str) -> None:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.recorder = SQLiteRecorder(home / "log.db")
@@ -45,7 +46,9 @@ class LocalHome:
         self.now = 1_795_000_000 * SECOND
         self.waits: list[float] = []
         self.seen: list[Recorded] = []
-        self._secret = secret
+        self.redactor = Redactor()
+        for secret in secrets:
+            self.redactor.learn(secret)
 
     def run(self, plan: PipelinePlan) -> RunResponse:
         finished = self.finish(plan)
@@ -85,7 +88,7 @@ class LocalHome:
             make_context=self.context,
             new_id=new_id,
             progress=self,
-            redact=lambda text: text.replace(self._secret, "***") if self._secret else text,
+            redactor=self.redactor,
             wait=self.wait,
         )
 

@@ -161,7 +161,7 @@ class RunClient(ArtifactClient):
                 make_context=self._context,
                 new_id=new_id,
                 progress=progress,
-                redact=redactor.redacted,
+                redactor=redactor,
             )
             finished = orchestrator.run(plan, stack, services)
         finished.raise_if_failed()
