@@ -22,6 +22,7 @@ from stackledger.domain.events.components import (
 from stackledger.domain.flavors import FlavorEvent, Flavors, evolve_flavors
 from stackledger.domain.names import folded
 from stackledger.domain.pairings import PairingEvent, Pairings, evolve_pairings
+from stackledger.domain.persistent_map import PersistentMap
 from stackledger.domain.secrets import SecretEvent, Secrets, evolve_secrets
 from stackledger.domain.uses import UseEvent, Uses
 
@@ -55,8 +56,8 @@ class Component(NamedTuple):
 class State(NamedTuple):
     """What of the boundary is there: components by id, who holds which name, and what components depend on."""
 
-    components: Mapping[str, Component] = MappingProxyType({})
-    holders: Mapping[tuple[ComponentType, str], str] = MappingProxyType({})
+    components: PersistentMap[str, Component] = PersistentMap()
+    holders: PersistentMap[tuple[ComponentType, str], str] = PersistentMap()
     flavors: Flavors = MappingProxyType({})
     secrets: Secrets = Secrets()
     pairings: Pairings = Pairings()
@@ -88,12 +89,12 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _evolve_component(state: State, event: ComponentEvent) -> State:
-    components, holders = dict(state.components), dict(state.holders)
+    components, holders = state.components, state.holders
     # A boundary with a name alone holds later events of components whose beginning it does not hold.
     known = components.get(event.component_id)
     match event:
         case ComponentRegistered():
-            components[event.component_id] = Component(
+            component = Component(
                 id=event.component_id,
                 type=event.type,
                 name=event.name,
@@ -105,24 +106,24 @@ def _evolve_component(state: State, event: ComponentEvent) -> State:
                 built_in=event.built_in,
                 secrets=event.secrets,
             )
-            holders[event.type, folded(event.name)] = event.component_id
+            components = components.put(component.id, component)
+            holders = holders.put((event.type, folded(event.name)), component.id)
         case ComponentUpdated():
             if known:
-                components[known.id] = known._replace(
-                    configuration=event.configuration, labels=event.labels, secrets=event.secrets
-                )
+                changed = known._replace(configuration=event.configuration, labels=event.labels, secrets=event.secrets)
+                components = components.put(known.id, changed)
         case ComponentRenamed():
             if known:
-                components[known.id] = known._replace(name=event.name)
-            holders.pop((event.type, folded(event.previous_name)), None)
-            holders[event.type, folded(event.name)] = event.component_id
+                components = components.put(known.id, known._replace(name=event.name))
+            holders = holders.without((event.type, folded(event.previous_name)))
+            holders = holders.put((event.type, folded(event.name)), event.component_id)
         case ComponentShared() | ComponentUnshared():
             if known:
-                components[known.id] = known._replace(shared=isinstance(event, ComponentShared))
+                components = components.put(known.id, known._replace(shared=isinstance(event, ComponentShared)))
         case ComponentDeleted():
             if known:
-                components[known.id] = known._replace(deleted=True)
-            holders.pop((event.type, folded(event.name)), None)
+                components = components.put(known.id, known._replace(deleted=True))
+            holders = holders.without((event.type, folded(event.name)))
         case _:
             assert_never(event)
     return state._replace(components=components, holders=holders)

@@ -27,6 +27,7 @@ from stackledger.domain.events.components import (
     secret_tag,
 )
 from stackledger.domain.names import folded, quoted, registry_name, visible
+from stackledger.domain.persistent_map import PersistentMap
 from stackledger.domain.references import SecretReference, secret_references
 from stackledger.domain.wording import counted, listed
 
@@ -85,8 +86,8 @@ class Secret(NamedTuple):
 class Secrets(NamedTuple):
     """The secrets in the boundary by id, and who holds which name (folded)."""
 
-    by_id: Mapping[str, Secret] = MappingProxyType({})
-    holders: Mapping[str, str] = MappingProxyType({})
+    by_id: PersistentMap[str, Secret] = PersistentMap()
+    holders: PersistentMap[str, str] = PersistentMap()
 
     def get(self, secret_id: str) -> Secret:
         """Return a secret that is there, or raise NotFound."""
@@ -259,24 +260,23 @@ def _refuse_while_used(
 
 def evolve_secrets(secrets: Secrets, event: SecretEvent) -> Secrets:
     """Fold one event about a secret."""
-    by_id, holders = dict(secrets.by_id), dict(secrets.holders)
+    by_id, holders = secrets.by_id, secrets.holders
     known = by_id.get(event.secret_id)
     match event:
         case SecretCreated():
-            by_id[event.secret_id] = Secret(id=event.secret_id, name=event.name, keys=event.keys)
-            holders[folded(event.name)] = event.secret_id
+            by_id = by_id.put(event.secret_id, Secret(id=event.secret_id, name=event.name, keys=event.keys))
+            holders = holders.put(folded(event.name), event.secret_id)
         case SecretUpdated():
             if known:
-                by_id[known.id] = known._replace(keys=event.keys)
+                by_id = by_id.put(known.id, known._replace(keys=event.keys))
         case SecretRenamed():
             if known:
-                by_id[known.id] = known._replace(name=event.name)
-            holders.pop(folded(event.previous_name), None)
-            holders[folded(event.name)] = event.secret_id
+                by_id = by_id.put(known.id, known._replace(name=event.name))
+            holders = holders.without(folded(event.previous_name)).put(folded(event.name), event.secret_id)
         case SecretDeleted():
             if known:
-                by_id[known.id] = known._replace(deleted=True)
-            holders.pop(folded(event.name), None)
+                by_id = by_id.put(known.id, known._replace(deleted=True))
+            holders = holders.without(folded(event.name))
         case _:
             assert_never(event)
     return Secrets(by_id=by_id, holders=holders)

@@ -22,6 +22,7 @@ from stackledger.domain.events.stacks import (
     stack_tag,
 )
 from stackledger.domain.names import folded, registry_name
+from stackledger.domain.persistent_map import PersistentMap
 
 StackEvent: TypeAlias = StackRegistered | StackUpdated | StackRenamed | StackShared | StackUnshared | StackDeleted
 
@@ -56,8 +57,8 @@ class State(NamedTuple):
     `registry` is what the components' own decisions look at.
     """
 
-    stacks: Mapping[str, Stack] = MappingProxyType({})
-    holders: Mapping[str, str] = MappingProxyType({})
+    stacks: PersistentMap[str, Stack] = PersistentMap()
+    holders: PersistentMap[str, str] = PersistentMap()
     activations: Mapping[Scope, str] = MappingProxyType({})
     registry: component_state.State = component_state.State()
 
@@ -96,12 +97,12 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _evolve_stack(state: State, event: StackEvent) -> State:
-    stacks, holders = dict(state.stacks), dict(state.holders)
+    stacks, holders = state.stacks, state.holders
     # A boundary with a name alone holds later events of stacks whose beginning it does not hold.
     known = stacks.get(event.stack_id)
     match event:
         case StackRegistered():
-            stacks[event.stack_id] = Stack(
+            stack = Stack(
                 id=event.stack_id,
                 name=event.name,
                 components=event.components,
@@ -109,22 +110,22 @@ def _evolve_stack(state: State, event: StackEvent) -> State:
                 shared=event.shared,
                 built_in=event.built_in,
             )
-            holders[folded(event.name)] = event.stack_id
+            stacks = stacks.put(stack.id, stack)
+            holders = holders.put(folded(event.name), stack.id)
         case StackUpdated():
             if known:
-                stacks[known.id] = known._replace(components=event.components, labels=event.labels)
+                stacks = stacks.put(known.id, known._replace(components=event.components, labels=event.labels))
         case StackRenamed():
             if known:
-                stacks[known.id] = known._replace(name=event.name)
-            holders.pop(folded(event.previous_name), None)
-            holders[folded(event.name)] = event.stack_id
+                stacks = stacks.put(known.id, known._replace(name=event.name))
+            holders = holders.without(folded(event.previous_name)).put(folded(event.name), event.stack_id)
         case StackShared() | StackUnshared():
             if known:
-                stacks[known.id] = known._replace(shared=isinstance(event, StackShared))
+                stacks = stacks.put(known.id, known._replace(shared=isinstance(event, StackShared)))
         case StackDeleted():
             if known:
-                stacks[known.id] = known._replace(deleted=True)
-            holders.pop(folded(event.name), None)
+                stacks = stacks.put(known.id, known._replace(deleted=True))
+            holders = holders.without(folded(event.name))
         case _:
             assert_never(event)
     return state._replace(stacks=stacks, holders=holders)
