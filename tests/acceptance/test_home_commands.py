@@ -167,6 +167,48 @@ def test_clean_removes_what_can_be_made_again_and_all_moves_the_log_aside(home: 
     assert len(list(home.parent.rglob("log.db"))) == 2
 
 
+_OWN_STORES = """
+from stackledger.domain.component_types import ComponentType
+from stackledger.flavors.flavor import Flavor
+from stackledger.flavors.local_artifact_store import LocalArtifactStore
+
+class Store(Flavor):
+    type = ComponentType.ARTIFACT_STORE
+
+class Bare(Store):
+    name, implementation = "bare", "own_stores:BareStore"
+
+class Unmade(Store):
+    name, implementation = "unmade", "own_stores:UnmadeStore"
+
+class Failing(Store):
+    name, implementation = "failing", "own_stores:FailingStore"
+
+class BareStore:
+    def __init__(self, config, **where): pass
+    def put(self, data): pass
+
+class UnmadeStore(LocalArtifactStore):
+    def __init__(self): pass
+
+class FailingStore(LocalArtifactStore):
+    def __init__(self, config, **where): pass
+    def sweep_temporary(self, older_than): raise TimeoutError("nobody answers")
+"""
+
+
+def test_clean_says_of_which_stores_of_ones_own_it_swept_nothing() -> None:
+    Path("own_stores.py").write_text(_OWN_STORES, encoding="utf-8")
+    for name in ("Bare", "Unmade", "Failing"):
+        ok("artifact-store", "flavor", "register", f"own_stores.{name}")
+        ok("artifact-store", "register", name, "-f", name.lower())
+    told = ok("clean").err
+    assert "The artifact store 'Bare' was left as it is: The class 'own_stores:BareStore' of the artifact store" in told
+    assert "has no method put_file, get, get_file, exists, digests, delete, sweep_temporary" in told
+    assert "The artifact store 'Unmade' was left as it is: Making the class 'own_stores:UnmadeStore'" in told
+    assert "The artifact store 'Failing' was left as it is: TimeoutError: nobody answers" in told
+
+
 def test_runs_pipelines_and_artifacts_of_a_fresh_home_are_none() -> None:
     for arguments in (["run", "list"], ["pipeline", "runs", "list"], ["pipeline", "list"], ["artifact", "list"]):
         assert ok(*arguments).out == ""

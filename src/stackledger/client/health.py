@@ -14,7 +14,7 @@ from stackledger.client.runs import RunClient
 from stackledger.client.secrets import SecretClient
 from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import Refused, StackledgerError
+from stackledger.domain.errors import Refused, StackledgerError, raised
 from stackledger.settings import forget_half_written
 
 _FIXED_SQLITE = (3, 51, 3)
@@ -124,8 +124,9 @@ class HealthClient(StackClient, SecretClient, RunClient):
             }
             try:
                 self._store(pinned).sweep_temporary(day_ago)
-            except StackledgerError as error:
-                self._notify(f"The artifact store {component.name!r} was left as it is: {error}")
+            except Exception as error:  # noqa: BLE001 - a store of somebody's own must not keep the others from it
+                why = str(error) if isinstance(error, StackledgerError) else raised(type(error).__name__, str(error))
+                self._notify(f"The artifact store {component.name!r} was left as it is: {why}")
 
     def _sweep_stores_never_registered(self, day_ago: float) -> None:
         """Remove the empty folders of artifact stores whose registration was refused, or died."""
