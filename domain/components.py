@@ -32,7 +32,7 @@ from stackledger.domain.pairings import pairing_item, unpaired
 from stackledger.domain.references import refuse_literal_secrets
 from stackledger.domain.secrets import secret_item
 from stackledger.domain.uses import stacks_using, uses_item
-from stackledger.domain.wording import counted, listed
+from stackledger.domain.wording import counted
 
 
 class RegisterComponent(NamedTuple):
@@ -85,10 +85,9 @@ class UnshareComponent(NamedTuple):
 
 
 class DeleteComponent(NamedTuple):
-    """Take a component away. `names` says what to call the stacks that use it, by their ids."""
+    """Take a component away that no stack uses."""
 
     component_id: str
-    names: Mapping[str, str] = MappingProxyType({})
 
 
 ComponentCommand: TypeAlias = (
@@ -149,7 +148,7 @@ def decide(command: ComponentCommand, state: State) -> list[Event]:
         case UnshareComponent():
             return [ComponentUnshared(component_id=component.id)] if component.shared else []
         case DeleteComponent():
-            _refuse_while_used(state, component, command.names)
+            _refuse_while_used(state, component)
             return deletion(state, component)
         case _:
             assert_never(command)
@@ -234,12 +233,13 @@ def _refuse_taken(state: State, component_type: ComponentType, name: str, compon
         )
 
 
-def _refuse_while_used(state: State, component: Component, names: Mapping[str, str]) -> None:
+def _refuse_while_used(state: State, component: Component) -> None:
     stacks = stacks_using(state.uses, component.id)
     if stacks:
         raise InUse(
             f"The {component} cannot be deleted, because {counted(len(stacks), 'stack')}"
-            f" {'uses' if len(stacks) == 1 else 'use'} it: {listed(stacks, names)}.",
+            f" {'uses' if len(stacks) == 1 else 'use'} it:",
+            others=stacks,
             hint="Update or delete them first with `stackledger stack update NAME` or `stackledger stack delete NAME`.",
         )
 

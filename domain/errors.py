@@ -19,6 +19,7 @@
     ├── LogError              the event log
     │   ├── LogBusy                others kept writing; nothing was changed
     │   ├── AppendUnknown          nobody can say whether an append happened
+    │   ├── LogUnreachable         the server that keeps it cannot be reached, or does not let us in
     │   ├── LogDamaged             what is stored cannot be read
     │   └── LogTooNew              written by a newer program
     ├── SecretError           secret values cannot be read or kept
@@ -37,7 +38,10 @@ command line; anything else is a bug and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Self
+
+from stackledger.domain.wording import listed
 
 
 def near_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
@@ -117,7 +121,27 @@ class AlreadyExists(StackledgerError):
 
 
 class Refused(StackledgerError):
-    """A rule of the registry forbids the change."""
+    """A rule of the registry forbids the change.
+
+    `others` are the ids of what stands in the way; the message ends with what `names` calls them, or with the ids.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        near: Iterable[str] = (),
+        others: Collection[str] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.others = tuple(others)
+        self._begun = message
+        super().__init__(f"{message} {listed(others, names or {})}." if others else message, hint=hint, near=near)
+
+    def naming(self, names: Mapping[str, str]) -> Self:
+        """Return the same with the names of things in place of their ids."""
+        return type(self)(self._begun, hint=self.hint, near=self.near, others=self.others, names=names)
 
 
 class InUse(Refused):
@@ -146,6 +170,10 @@ class LogBusy(LogError):
 
 class AppendUnknown(LogError):
     """The log failed while an append was under way: it may or may not have happened."""
+
+
+class LogUnreachable(LogError):
+    """The server that keeps the log cannot be reached, or does not let us in."""
 
 
 class LogDamaged(LogError):

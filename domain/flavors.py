@@ -23,7 +23,7 @@ from stackledger.domain.events.components import (
     flavored_tag,
 )
 from stackledger.domain.names import folded, quoted, registry_name
-from stackledger.domain.wording import counted, listed
+from stackledger.domain.wording import counted
 
 _SOURCE = re.compile(r"(?:[^\W\d]\w*\.)+[^\W\d]\w*")
 
@@ -38,11 +38,10 @@ class RegisterFlavor(NamedTuple):
 
 
 class DeleteFlavor(NamedTuple):
-    """Take a registered flavor away. `names` says what to call the components that are of it, by their ids."""
+    """Take a registered flavor away that no component is of."""
 
     type: ComponentType
     name: str
-    names: Mapping[str, str] = MappingProxyType({})
 
 
 FlavorCommand: TypeAlias = RegisterFlavor | DeleteFlavor
@@ -130,8 +129,8 @@ def _delete(command: DeleteFlavor, state: State) -> list[Event]:
     if components:
         raise InUse(
             f"The flavor {name!r} of {command.type.words} cannot be deleted, because"
-            f" {counted(len(components), 'component')} {'is' if len(components) == 1 else 'are'} of it:"
-            f" {listed(components, command.names)}.",
+            f" {counted(len(components), 'component')} {'is' if len(components) == 1 else 'are'} of it:",
+            others=components,
             hint="Delete the components first.",
         )
     return [FlavorDeleted(type=command.type, name=name)]

@@ -56,7 +56,8 @@ def paired(
         old = unpaired(pairings, store_id, "decoupled")
         if old and not decouple:
             raise PairingConflict(
-                f"The {words} {name!r} is already paired with another {other}, so nothing was changed.",
+                f"Nothing was changed, because the {words} {name!r} is already paired with the {other}",
+                others=[each for pair in pairings.of(store_id) for each in pair if each != store_id],
                 hint=f"Use that {other}, or give `--decouple-stores` to end the old pairing.",
             )
         ended.extend(old)

@@ -7,7 +7,6 @@ Commands: CreateSecret, UpdateSecret, RenameSecret, DeleteSecret. Configurations
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import re
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, assert_never, get_args
 
 from stackledger.domain.chain import Chain, newest_first
@@ -43,30 +42,24 @@ class CreateSecret(NamedTuple):
 
 
 class UpdateSecret(NamedTuple):
-    """Say which keys got a new value (`put`, old keys or new ones) and which are gone (`remove`).
-
-    `names` says what to call the components that still refer to a key, by their ids.
-    """
+    """Say which keys got a new value (`put`, old keys or new ones) and which are gone (`remove`)."""
 
     secret_id: str
     put: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    names: Mapping[str, str] = MappingProxyType({})
 
 
 class RenameSecret(NamedTuple):
-    """Give a secret another name. `names` is as in UpdateSecret."""
+    """Give a secret another name."""
 
     secret_id: str
     name: str
-    names: Mapping[str, str] = MappingProxyType({})
 
 
 class DeleteSecret(NamedTuple):
-    """Take a secret away; its name is free again. `names` is as in UpdateSecret."""
+    """Take a secret away; its name is free again."""
 
     secret_id: str
-    names: Mapping[str, str] = MappingProxyType({})
 
 
 SecretCommand: TypeAlias = CreateSecret | UpdateSecret | RenameSecret | DeleteSecret
@@ -186,7 +179,7 @@ def decide(command: SecretCommand, state: State) -> list[Event]:
             return _rename(command, state)
         case DeleteSecret():
             secret = state.secrets.get(command.secret_id)
-            _refuse_while_used(state, secret, secret.keys, command.names, "be deleted")
+            _refuse_while_used(state, secret, secret.keys, "be deleted")
             return [SecretDeleted(secret_id=secret.id, name=secret.name)]
         case _:
             assert_never(command)
@@ -205,7 +198,7 @@ def _update(command: UpdateSecret, state: State) -> list[Event]:
             raise NotFound(f"The secret {secret.name!r} has no key {quoted(key)}.", near=near_names(key, secret.keys))
         if key in command.put:
             raise InvalidValue(f"The key {key!r} cannot get a value and be removed at once.")
-    _refuse_while_used(state, secret, command.remove, command.names, f"lose {listed(command.remove, {})}")
+    _refuse_while_used(state, secret, command.remove, f"lose {listed(command.remove, {})}")
     if not command.put and not command.remove:
         return []
     keys = _keys(secret.name, [key for key in (*secret.keys, *command.put) if key not in command.remove])
@@ -221,7 +214,7 @@ def _rename(command: RenameSecret, state: State) -> list[Event]:
     _refuse_taken(state, name, secret.id)
     # Configurations refer to it by name ignoring case, so another spelling of the same name is no danger.
     if folded(name) != folded(secret.name):
-        _refuse_while_used(state, secret, secret.keys, command.names, "be renamed")
+        _refuse_while_used(state, secret, secret.keys, "be renamed")
     return [SecretRenamed(secret_id=secret.id, name=name, previous_name=secret.name)]
 
 
@@ -246,14 +239,13 @@ def _refuse_taken(state: State, name: str, secret_id: str) -> None:
         )
 
 
-def _refuse_while_used(
-    state: State, secret: Secret, keys: Collection[str], names: Mapping[str, str], what: str
-) -> None:
+def _refuse_while_used(state: State, secret: Secret, keys: Collection[str], what: str) -> None:
     users = state.users(secret.id, keys)
     if users:
         raise InUse(
             f"The secret {secret.name!r} cannot {what}, because {counted(len(users), 'component')}"
-            f" refer{'s' if len(users) == 1 else ''} to it: {listed(users, names)}.",
+            f" refer{'s' if len(users) == 1 else ''} to it:",
+            others=users,
             hint="Update their configurations first.",
         )
 

@@ -4,7 +4,6 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from stackledger.domain.names import folded
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     FIRST_PAGE,
@@ -200,23 +199,6 @@ def component(view: View, component_type: str, reference: str, *, prefix: bool =
 def components_by_id(view: View, ids: Iterable[str]) -> dict[str, ComponentRow]:
     """Return the components of these ids that there are, by id."""
     return {row[0]: _component(row) for row in _by_id(view, _OF_COMPONENT, COMPONENTS.name, "component_id", ids)}
-
-
-def components_referring(view: View, secret_name: str) -> dict[str, str]:
-    """Return the names of the components whose configuration refers to a secret, by id. Looks through all of them."""
-    from stackledger.domain.references import secret_references  # patterns that no other query needs
-
-    rows = view.connection.execute(
-        f"SELECT component_id, name, configuration FROM {COMPONENTS.name}"
-        f" WHERE {HOLDS} AND instr(configuration, '{{{{') > 0 ORDER BY registered",
-        {"at": view.position},
-    )
-    wanted = folded(secret_name)
-    return {
-        row[0]: row[1]
-        for row in rows
-        if any(folded(reference.name) == wanted for reference in secret_references(decoded(row[2])))
-    }
 
 
 def paired_with(view: View, store_id: str) -> str | None:

@@ -155,13 +155,8 @@ class ComponentClient(Session):
         from stackledger.domain import components
         from stackledger.domain.events.components import component_tag
 
-        def query(view: View) -> tuple[ComponentRow, dict[str, str], int]:
-            row = self._component_row(view, component_type, name, prefix=False)
-            users = registry_queries.stacks_using(view, row.id)
-            return row, {stack.id: stack.name for stack in users}, view.position
-
-        row, users, position = self._read(query)
-        command = components.DeleteComponent(component_id=row.id, names=users)
+        row, position = self._seen_component(component_type, name)
+        command = components.DeleteComponent(component_id=row.id)
         self._change(components.DECIDER, command, seen={component_tag(row.id): position})
 
     def component_logs(self, component_type: str, name: str | None = None) -> list[str]:

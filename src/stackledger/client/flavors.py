@@ -68,8 +68,6 @@ class FlavorClient(ComponentClient):
         """Take a flavor of one's own away; no component may be of it."""
         from stackledger.domain import flavors
         from stackledger.flavors import catalogue
-        from stackledger.projections.listing import Asked, Filters
-        from stackledger.projections.registry_queries import components
 
         kind = ComponentType(component_type)
         entry = catalogue.find(kind, name, self._read(registered_flavors))
@@ -78,11 +76,7 @@ class FlavorClient(ComponentClient):
                 f"The {kind.words} flavor {entry.name!r} comes with an installed package, so it cannot be deleted.",
                 hint="Only flavors that were registered can: `flavor list` ticks them as CUSTOM.",
             )
-        of_it = self._read(lambda view: components(view, kind.value, Asked(Filters(flavor=entry.name))))
-        command = flavors.DeleteFlavor(
-            type=kind, name=entry.name, names={component.id: component.name for component in of_it.items}
-        )
-        self._change(flavors.DECIDER, command)
+        self._change(flavors.DECIDER, flavors.DeleteFlavor(type=kind, name=entry.name))
 
     def list_integrations(self) -> list[Integration]:
         """Return the libraries behind flavors and materializers, and whether they are installed."""

@@ -61,8 +61,8 @@ class SecretClient(Session):
         from stackledger.domain import secrets
         from stackledger.domain.events.components import secret_tag
 
-        row, users, position = self._seen_secret(name)
-        command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove), names=users)
+        row, position = self._seen_secret(name)
+        command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove))
         changed = {**values, **dict.fromkeys(remove)}
         self._change_values(command, changed, seen={secret_tag(row.id): position})
         return self.get_secret(row.id)
@@ -72,8 +72,8 @@ class SecretClient(Session):
         from stackledger.domain import secrets
         from stackledger.domain.events.components import secret_tag
 
-        row, users, position = self._seen_secret(name)
-        command = secrets.RenameSecret(secret_id=row.id, name=new_name, names=users)
+        row, position = self._seen_secret(name)
+        command = secrets.RenameSecret(secret_id=row.id, name=new_name)
         self._change(secrets.DECIDER, command, seen={secret_tag(row.id): position})
         return self.get_secret(row.id)
 
@@ -82,8 +82,8 @@ class SecretClient(Session):
         from stackledger.domain import secrets
         from stackledger.domain.events.components import secret_tag
 
-        row, users, position = self._seen_secret(name)
-        command = secrets.DeleteSecret(secret_id=row.id, names=users)
+        row, position = self._seen_secret(name)
+        command = secrets.DeleteSecret(secret_id=row.id)
         self._change_values(command, dict.fromkeys(row.keys), seen={secret_tag(row.id): position})
 
     def _change_values(
@@ -101,14 +101,9 @@ class SecretClient(Session):
         with nullcontext() if self._dry_run else kept:
             self._change(secrets.DECIDER, command, seen=seen, context=context)
 
-    def _seen_secret(self, name: str) -> tuple[SecretRow, dict[str, str], int]:
-        """Return a secret that is to be changed, what to call the components there are, and the position seen."""
-
-        def query(view: View) -> tuple[SecretRow, dict[str, str], int]:
-            row = registry_queries.secret(view, name, prefix=False)
-            return row, registry_queries.components_referring(view, row.name), view.position
-
-        return self._read(query)
+    def _seen_secret(self, name: str) -> tuple[SecretRow, int]:
+        """Return a secret that is to be changed, and the position at which it was seen."""
+        return self._read(lambda view: (registry_queries.secret(view, name, prefix=False), view.position))
 
 
 def _secret(row: SecretRow, names: Mapping[str, str], values: Mapping[str, str] | None = None) -> Secret:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
 from stackledger.client.results import event_json
-from stackledger.domain.errors import Ambiguous, NotFound, StackledgerError
+from stackledger.domain.errors import Ambiguous, NotFound, Refused, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
 from stackledger.projections.listing import Asked, Filters
@@ -107,7 +108,12 @@ class Session:
         context = context or self._context()
         if not self._dry_run:
             self._end_dead_runs()
-        handled = self._ledger.handler.handle(decider, command, context, seen=seen, dry_run=self._dry_run)
+        try:
+            handled = self._ledger.handler.handle(decider, command, context, seen=seen, dry_run=self._dry_run)
+        except Refused as refused:
+            if refused.others:
+                raise refused.naming(self._names_of(refused.others)) from refused
+            raise
         if self._dry_run:
             raise DryRun(
                 [
@@ -128,6 +134,17 @@ class Session:
             made = f"The change is in the log, at position {handled.known.position}, but cannot be shown."
             raise ViewsUnusable(f"{made} {error.message}", hint=error.hint) from error
         return handled
+
+    def _names_of(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the names of stacks and components by id; those that cannot be read now are left out."""
+        with suppress(StackledgerError):
+            return self._read(
+                lambda view: {
+                    **registry_queries.names_of_stacks(view, ids),
+                    **registry_queries.names_of_components(view, ids),
+                }
+            )
+        return {}
 
     def _end_dead_runs(self) -> None:
         """Append the end of every run of this home whose process died."""

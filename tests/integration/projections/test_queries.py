@@ -176,12 +176,6 @@ def test_who_lost_an_active_stack_falls_back_to_the_default_and_is_told_its_name
     assert (active.stack.name, active.by, active.lost) == ("default", "default", "newest")
 
 
-def test_components_that_refer_to_a_secret_are_found(views: Views, log: Registry) -> None:
-    log.component("three", path="s3://{{AWS.key}}/x")
-    assert views.read(lambda view: registry_queries.components_referring(view, "aws")) == {"c-three": "three"}
-    assert views.read(lambda view: registry_queries.components_referring(view, "a")) == {}
-
-
 def test_versions_of_an_artifact_count_up_in_the_order_of_the_log(views: Views, log: Registry) -> None:
     for number, name in enumerate(("model", "Score", "model", "MODEL"), start=1):
         produced = Produced(

@@ -295,13 +295,13 @@ class TestDeleting:
         ).then(gone(component("a1", name="late"), ("s1",)))
 
     def test_a_component_that_a_stack_uses_is_refused_and_the_stack_named(self) -> None:
-        command = DeleteComponent(component_id="a1", names={"x": "prod"})
-        given(*FRESH, STORE, USED).when(command).then_raises(InUse, "because 1 stack uses it: 'prod'.*Update or delete")
+        command = DeleteComponent(component_id="a1")
+        given(*FRESH, STORE, USED).when(command).then_raises(InUse, "because 1 stack uses it: 'x'.*Update or delete")
 
-    def test_stacks_that_the_caller_could_not_name_are_named_by_id(self) -> None:
+    def test_all_stacks_that_use_it_are_counted(self) -> None:
         other = stack("y", parts=USED.components)
-        command = DeleteComponent(component_id="a1", names={"x": "prod"})
-        given(STORE, USED, other).when(command).then_raises(InUse, "2 stacks use it: 'prod' and 'y'")
+        command = DeleteComponent(component_id="a1")
+        given(STORE, USED, other).when(command).then_raises(InUse, "2 stacks use it: 'x' and 'y'")
 
     def test_a_stack_that_came_to_use_it_later_counts(self) -> None:
         before = stack("x")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from stackledger.domain import errors
-from stackledger.domain.errors import NotFound, StackledgerError, near_names
+from stackledger.domain.errors import InUse, NotFound, StackledgerError, near_names
 
 
 def every(error: type[StackledgerError] = StackledgerError) -> Iterator[type[StackledgerError]]:
@@ -33,6 +33,14 @@ def test_every_error_stands_in_the_tree_with_what_it_means(error: type[Stackledg
 def test_what_is_not_found_is_a_key_error_too() -> None:
     with pytest.raises(KeyError):
         raise NotFound("gone")
+
+
+def test_what_stands_in_the_way_is_named_as_soon_as_somebody_knows_its_name() -> None:
+    refused = InUse("It is used:", hint="Wait.", others=[*"gfedcba"])
+    assert str(refused) == "It is used: 'a', 'b', 'c', 'd', 'e' and 2 more. Wait."
+    named = refused.naming({"g": "0"})
+    assert type(named) is InUse
+    assert str(named) == "It is used: '0', 'a', 'b', 'c', 'd' and 2 more. Wait."
 
 
 def test_near_names_ignore_case_and_come_best_first() -> None:

@@ -16,7 +16,7 @@ USER = component("a1", flavor="tape", custom_flavor=True)
 REGISTER = RegisterFlavor(
     type=ARTIFACT_STORE, name="tape", source="mine.stores.Tape", catalogue=frozenset({"local", "s3"})
 )
-DELETE = DeleteFlavor(type=ARTIFACT_STORE, name="TAPE", names={"a1": "mine"})
+DELETE = DeleteFlavor(type=ARTIFACT_STORE, name="TAPE")
 
 
 def registering(name: str = "tape", source: str = "mine.Tape") -> RegisterFlavor:
@@ -58,7 +58,7 @@ def test_an_unused_flavor_goes() -> None:
 
 
 def test_a_flavor_with_components_stays() -> None:
-    given(TAPE, USER).when(DELETE).then_raises(InUse, "because 1 component is of it: 'mine'")
+    given(TAPE, USER).when(DELETE).then_raises(InUse, "because 1 component is of it: 'a1'")
 
 
 def test_deleted_components_do_not_hold_their_flavor() -> None:

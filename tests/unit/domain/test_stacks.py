@@ -168,7 +168,7 @@ class TestPairing:
     def test_an_artifact_store_in_another_pairing_is_refused(self) -> None:
         command = RegisterStack(stack_id="s", name="mine", components=PAIR_1)
         given(*BASE, paired("a1", "m2")).when(command).then_raises(
-            PairingConflict, "artifact store 'a1' is already paired.*--decouple-stores"
+            PairingConflict, "artifact store 'a1' is already paired with the metadata store 'm2'.*--decouple-stores"
         )
 
     def test_a_metadata_store_in_another_pairing_is_refused(self) -> None:
