@@ -14,33 +14,36 @@ from pydantic import JsonValue
 from stackledger.domain.errors import PipelineError, near_names
 from stackledger.domain.events.runs import OutputOfStep, PlannedStep
 from stackledger.domain.names import title
-from stackledger.pipelines.parameters import stored_parameter
+from stackledger.pipelines.fitting import may_be, words
+from stackledger.pipelines.parameters import shown, stored_parameter
 from stackledger.pipelines.plan import StepPlan
+from stackledger.pipelines.signature import Output
 
 if TYPE_CHECKING:
     from stackledger.pipelines.step import Step
 
 
-class OutputHandle:
-    """What a step will put out: pass it to other steps. Its value is not known while the pipeline is put together."""
+class StepHandle:
+    """A call of a step that puts nothing out: other steps can come after it."""
 
-    __slots__ = ("graph", "output", "step")
+    __slots__ = ("graph", "step")
 
-    def __init__(self, graph: Graph, step: str, output: str) -> None:
+    def __init__(self, graph: Graph, step: str) -> None:
         self.graph = graph
         self.step = step
-        self.output = output
 
     def __repr__(self) -> str:
-        """Name step and output."""
-        return f"<output {self.output!r} of the step {self.step!r}>"
+        """Name the step."""
+        return f"<step {self.step!r}, which has no output>"
+
+    def _no_value(self) -> PipelineError:
+        return PipelineError(
+            f"The step {self.step!r} has no output, so that there is no value to use.",
+            hint="Annotate what it returns, or give the call to `after` of another step.",
+        )
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise PipelineError(
-            f"The output {self.output!r} of the step {self.step!r} has no value yet: steps run after the whole pipeline"
-            " was put together.",
-            hint="Decide, unpack and compute inside a step. Several outputs come from -> tuple[A, B].",
-        )
+        raise self._no_value()
 
     # Comparing and formatting would do without these, and give a wrong answer.
     __eq__ = __ne__ = __format__ = _refuse
@@ -57,7 +60,30 @@ class OutputHandle:
         self._refuse()
 
 
-After = str | OutputHandle | Sequence[str | OutputHandle] | None
+class OutputHandle(StepHandle):
+    """What a step will put out: pass it to other steps. Its value is not known while the pipeline is put together."""
+
+    __slots__ = ("annotation", "output")
+
+    def __init__(self, graph: Graph, step: str, output: Output) -> None:
+        super().__init__(graph, step)
+        self.output = output.name
+        self.annotation = output.annotation
+
+    def __repr__(self) -> str:
+        """Name step and output."""
+        return f"<output {self.output!r} of the step {self.step!r}>"
+
+    def _no_value(self) -> PipelineError:
+        return PipelineError(
+            f"The output {self.output!r} of the step {self.step!r} has no value yet: steps run after the whole pipeline"
+            " was put together.",
+            hint="Decide, unpack and compute inside a step. Several outputs come from -> tuple[A, B].",
+        )
+
+
+After = str | StepHandle | Sequence["str | StepHandle | Sequence[StepHandle]"] | None
+"""A step by its id or by what its call returned, or several; a call with several outputs returned a tuple."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +100,12 @@ class Graph:
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
         self._nodes: dict[str, _Node] = {}
+        self._numbers: dict[str, int] = {}
 
     def add(
         self, step: Step, args: Sequence[object], kwargs: Mapping[str, object], chosen: str | None, after: After
-    ) -> OutputHandle | tuple[OutputHandle, ...] | None:
-        """Add a call of a step; return a handle for its output, or a tuple for several, or None without any."""
+    ) -> StepHandle | tuple[OutputHandle, ...]:
+        """Add a call of a step; return a handle for its output, a tuple for several, or one for itself without any."""
         node_id = self._id(step, chosen)
         what = f"step {node_id!r}"
         inputs: dict[str, OutputHandle] = {}
@@ -86,14 +113,21 @@ class Graph:
         for name, value in step.signature.bound(args, kwargs, what, step.name).items():
             where = f"The argument {name!r} of the {what}"
             if isinstance(value, OutputHandle):
-                inputs[name] = self._own(value, where)
+                self._check_own(value, where)
+                _check_type(value, step.signature.annotations[name], where)
+                inputs[name] = value
+            elif isinstance(value, StepHandle):
+                raise PipelineError(
+                    f"{where} is the step {value.step!r}, which has no output.",
+                    hint="Annotate what that step returns; if it is only to come first, say after=… .",
+                )
             else:
                 _refuse_nested(value, where)
                 parameters[name] = stored_parameter(value, step.signature.annotations[name], where)
         self._nodes[node_id] = _Node(step, inputs, parameters, self._after(after, what))
-        handles = tuple(OutputHandle(self, node_id, output.name) for output in step.signature.outputs)
+        handles = tuple(OutputHandle(self, node_id, output) for output in step.signature.outputs)
         if not handles:
-            return None
+            return StepHandle(self, node_id)
         return handles[0] if len(handles) == 1 else handles
 
     def planned(self) -> tuple[StepPlan, ...]:
@@ -107,37 +141,36 @@ class Graph:
             if node_id in self._nodes:
                 raise PipelineError(f"Two steps have the id {node_id!r}.", hint="Give one of them another id.")
             return node_id
-        node_id, number = step.name, 1
+        node_id, number = step.name, self._numbers.get(step.name, 1)
         while node_id in self._nodes:
             number += 1
             node_id = f"{step.name}_{number}"
+        self._numbers[step.name] = number
         return title(node_id, "step")
 
-    def _own(self, handle: OutputHandle, where: str) -> OutputHandle:
+    def _check_own(self, handle: StepHandle, where: str) -> None:
         if handle.graph is not self:
             raise PipelineError(f"{where} is {handle!r} of another pipeline, or of another call of this one.")
-        return handle
 
-    def _after(self, after: After, what: str) -> tuple[str, ...]:
+    def _after(self, after: object, what: str) -> tuple[str, ...]:
         if after is None:
             return ()
-        members = [after] if isinstance(after, str | OutputHandle) else after
-        if not isinstance(members, Sequence):
-            raise PipelineError(
-                f"The {what} is to come after {after!r}.", hint="Name a step by its id, or a list of them."
-            )
-        names = []
-        for member in members:
-            if isinstance(member, OutputHandle):
-                names.append(self._own(member, f"`after` of the {what}").step)
-            elif isinstance(member, str):
-                names.append(title(member, "step"))
-            else:
-                raise PipelineError(
-                    f"The {what} is to come after {member!r}.",
-                    hint="Name a step by its id, or give one of its outputs.",
-                )
-        return tuple(names)
+        names: list[str] = []
+        for member in after if isinstance(after, list | tuple) else (after,):
+            # A call with several outputs returned a tuple of them.
+            for each in member if isinstance(member, tuple) and member else (member,):
+                if isinstance(each, StepHandle):
+                    self._check_own(each, f"`after` of the {what}")
+                    names.append(each.step)
+                elif isinstance(each, str):
+                    names.append(title(each, "step"))
+                else:
+                    raise PipelineError(
+                        f"The {what} is to come after {shown(each)}, which is neither the id of a step nor what calling"
+                        " one returned here.",
+                        hint='Say after="its_id", or after=its_step(...); several of them in a list.',
+                    )
+        return tuple(dict.fromkeys(names))
 
     def _parents(self, node_id: str) -> tuple[str, ...]:
         node = self._nodes[node_id]
@@ -184,11 +217,20 @@ class Graph:
 def _refuse_nested(value: object, where: str) -> None:
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
     for member in members:
-        if isinstance(member, OutputHandle):
+        if isinstance(member, StepHandle):
             raise PipelineError(
                 f"{where} holds {member!r} inside a {type(value).__name__}.",
                 hint="Pass each output as an argument of its own.",
             )
+
+
+def _check_type(handle: OutputHandle, wanted: object, where: str) -> None:
+    if not may_be(handle.annotation, wanted):
+        raise PipelineError(
+            f"{where} is to be {words(wanted)}, but the output {handle.output!r} of the step {handle.step!r} is"
+            f" {words(handle.annotation)}.",
+            hint="Correct one of the two annotations, or convert the value in a step between them.",
+        )
 
 
 def _sorted(parents: Mapping[str, Sequence[str]]) -> list[str]:

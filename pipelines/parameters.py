@@ -18,7 +18,7 @@ from pydantic import (
 
 from stackledger.domain.errors import PipelineError
 from stackledger.domain.names import visible
-from stackledger.pipelines.signature import fits
+from stackledger.pipelines.fitting import fits, words
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -37,13 +37,13 @@ def stored_parameter(value: object, annotation: object, where: str) -> JsonValue
     adapter = _adapter(annotation)
     if adapter is None:
         if not fits(value, annotation):
-            raise PipelineError(f"{where} is {_shown(value)}, not {_words(annotation)}.")
+            raise PipelineError(f"{where} is {shown(value)}, not {words(annotation)}.")
     else:
         try:
             valid = adapter.validate_python(value)
         except ValidationError as error:
             raise PipelineError(
-                f"{where} is {_shown(value)}, which is not {_words(annotation)}: {_problem(error)}."
+                f"{where} is {shown(value)}, which is not {words(annotation)}: {_problem(error)}."
             ) from error
         if _holds_secret(valid if isinstance(valid, _SECRETS) else adapter.dump_python(valid)):
             raise PipelineError(
@@ -56,7 +56,7 @@ def stored_parameter(value: object, annotation: object, where: str) -> JsonValue
         except Exception as error:
             # Serializers and validators are anybody's code.
             raise PipelineError(
-                f"{where} is {_shown(value)}, which cannot be kept as JSON and read back: {error}."
+                f"{where} is {shown(value)}, which cannot be kept as JSON and read back: {error}."
             ) from error
     return _json_like(value, where, 0)
 
@@ -138,14 +138,14 @@ def _json_like(value: object, where: str, depth: int) -> JsonValue:
             }
         case _:
             raise PipelineError(
-                f"{where} is {_shown(value)}, which is neither JSON nor annotated as something that can become JSON.",
+                f"{where} is {shown(value)}, which is neither JSON nor annotated as something that can become JSON.",
                 hint="Parameters are numbers, texts, lists and the like; let a step make the value and put it out.",
             )
 
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
-        raise PipelineError(f"{where} has the key {_shown(key)}; only texts can be keys.")
+        raise PipelineError(f"{where} has the key {shown(key)}; only texts can be keys.")
     return _text(key, where)
 
 
@@ -167,10 +167,7 @@ def _copied(value: JsonValue) -> JsonValue:
             return value
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value for a message: itself if it is short and plain, its type otherwise."""
     text = visible(repr(value)) if isinstance(value, str | int | float | bool | None) else ""
     return text if 0 < len(text) <= 60 else f"a value of the type {type(value).__qualname__}"  # noqa: PLR2004 - a line
-
-
-def _words(annotation: object) -> str:
-    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from stackledger.domain.errors import PipelineError
 from stackledger.domain.names import title
 from stackledger.pipelines.code import code_of, environment
-from stackledger.pipelines.graph import Graph, OutputHandle, building, graph_being_built
+from stackledger.pipelines.graph import Graph, StepHandle, building, graph_being_built
 from stackledger.pipelines.parameters import restored_parameter, stored_parameter
 from stackledger.pipelines.plan import PipelinePlan, default_run_name
 from stackledger.pipelines.runner import runner
@@ -98,7 +98,7 @@ class Pipeline:
         parameters: dict[str, JsonValue] = {}
         for name, value in self.signature.bound(args, kwargs, f"pipeline {self.name!r}", self.name).items():
             where = f"The parameter {name!r} of the pipeline {self.name!r}"
-            if isinstance(value, OutputHandle):
+            if isinstance(value, StepHandle):
                 raise PipelineError(f"{where} is {value!r}, which belongs to a pipeline that was put together before.")
             parameters[name] = stored_parameter(value, self.signature.annotations[name], where)
         return parameters

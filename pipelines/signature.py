@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,27 +129,3 @@ def _output(annotation: object, default: str, what: str) -> Output:
     except InvalidName as error:
         raise PipelineError(f"An output of the {what} cannot be named so: {error.message}", hint=error.hint) from error
     return Output(name, bare, name)
-
-
-_NUMBERS: dict[object, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex}
-
-
-def fits(value: object, annotation: object) -> bool:
-    """Say whether a value is what an annotation promises, as far as its class can tell.
-
-    Numbers of other libraries fit where they behave as the built-in ones; parameters of generic types, and
-    annotations that are no classes, are not looked into.
-    """
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return fits(value, get_args(annotation)[0])
-    if origin in {typing.Union, types.UnionType}:
-        return any(fits(value, member) for member in get_args(annotation))
-    if origin is typing.Literal:
-        return value in get_args(annotation)
-    if annotation is None:
-        return value is None
-    wanted = origin or annotation
-    if wanted is Any or not isinstance(wanted, type) or getattr(wanted, "_is_protocol", False):
-        return True
-    return isinstance(value, _NUMBERS.get(wanted, wanted))

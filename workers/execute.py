@@ -19,10 +19,10 @@ from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import MAX_MESSAGE, FailStep, FinishStep
 from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import StepContext, executing
+from stackledger.pipelines.fitting import fits, words
 from stackledger.pipelines.materializers import dump_value, load_value
 from stackledger.pipelines.parameters import restored_parameter
 from stackledger.pipelines.plan import StepPlan
-from stackledger.pipelines.signature import fits
 from stackledger.workers.step_log import StepLog, captured
 
 
@@ -166,7 +166,7 @@ def _outputs(step: StepPlan, value: object) -> tuple[object, ...]:
         if not fits(one, output.annotation):
             raise PipelineError(
                 f"The output {output.name!r} of the step {name!r} is of the type {type(one).__qualname__}, not"
-                f" {getattr(output.annotation, '__qualname__', output.annotation)}.",
+                f" {words(output.annotation)}.",
                 hint="Correct the annotation or the value.",
             )
     return tuple(values)

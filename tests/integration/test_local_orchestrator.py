@@ -65,7 +65,7 @@ def silent(number: int) -> None:
 
 
 @step
-def broken(numbers: object = None) -> int:
+def broken(numbers: object = None) -> list[int]:
     raise ZeroDivisionError("by nothing")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Tuple  # noqa: UP035 - projects still write Tuple
 
+import pandas as pd
 import pydantic
 import pytest
 
@@ -189,7 +190,71 @@ def test_an_unknown_step_in_after_offers_near_names() -> None:
         plan(lost)
 
 
-@pytest.mark.parametrize("after", [3, [3], {"load"}, [None]])
+def test_after_takes_whatever_a_call_returned() -> None:
+    def ordered() -> None:
+        silent = report(1)
+        number = load()
+        both = split(2)
+        report(2, after=silent, id="after_silent")
+        report(2, after=[silent, "after_silent"], id="after_list")
+        report(2, after=(number, silent), id="after_tuple")
+        report(2, after=both, id="after_several")
+        report(2, after=[both, number, both[0], "load"], id="after_all")
+        report(2, after=[], id="after_nothing")
+        report(2, after=None, id="after_none")
+
+    parents = {entry.planned.name: entry.planned.upstream for entry in plan(ordered).steps}
+    assert parents == {
+        "report": (),
+        "load": (),
+        "split": (),
+        "after_nothing": (),
+        "after_none": (),
+        "after_silent": ("report",),
+        "after_list": ("report", "after_silent"),
+        "after_tuple": ("load", "report"),
+        "after_several": ("split",),
+        "after_all": ("split", "load"),
+    }
+
+
+def test_a_step_without_output_gives_no_value() -> None:
+    def shown() -> None:
+        assert repr(report(1)) == "<step 'report', which has no output>"
+
+    def computed() -> None:
+        report(1) + 1
+
+    def passed() -> None:
+        add(report(1), 2)
+
+    def passed_inside() -> None:
+        take_any([report(1)])
+
+    assert len(plan(shown).steps) == 1
+    with pytest.raises(PipelineError, match=r"'report' has no output, so .* Annotate what it returns"):
+        plan(computed)
+    with pytest.raises(PipelineError, match="'left' of the step 'add' is the step 'report', which has no output"):
+        plan(passed)
+    with pytest.raises(PipelineError, match="inside a list"):
+        plan(passed_inside)
+
+
+def test_a_step_of_another_pipeline_is_no_parent() -> None:
+    kept: list[Any] = []
+
+    def first() -> None:
+        kept.append(report(1))
+
+    def second() -> None:
+        report(1, after=kept[0])
+
+    plan(first)
+    with pytest.raises(PipelineError, match="of another pipeline"):
+        plan(second)
+
+
+@pytest.mark.parametrize("after", [3, [3], {"load"}, [None], [[]], [()], ["load", None], b"load", load, [["load"]]])
 def test_an_after_that_names_no_step_is_refused(after: Any) -> None:
     def odd() -> None:
         load()
@@ -287,6 +352,27 @@ def test_an_output_can_be_shown_and_kept_in_collections() -> None:
         assert not hasattr(output, "__array__")
 
     plan(one)
+
+
+@step
+def text() -> str:
+    return ""
+
+
+@step
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
+
+
+def test_what_can_never_fit_is_refused_naming_both_steps() -> None:
+    def mistaken() -> None:
+        table(text())
+
+    with pytest.raises(
+        PipelineError,
+        match="'frame' of the step 'table' is to be DataFrame, but the output 'output' of the step 'text' is str",
+    ):
+        plan(mistaken)
 
 
 def test_an_output_inside_a_list_is_refused() -> None:
