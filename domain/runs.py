@@ -53,6 +53,7 @@ from stackledger.domain.run_state import (
 from stackledger.domain.run_status import RunStatus, StepStatus
 
 MAX_MESSAGE = 2_000
+MAX_ERROR = 200
 MAX_DELAY = 24 * 3600.0
 """Seconds between two attempts at most, however the back-off grows."""
 MAX_RETRIES = 100
@@ -88,7 +89,7 @@ class FinishStep:
 
 @dataclass(frozen=True, slots=True)
 class FailStep:
-    """An attempt failed. `error` is the kind of failure; a message over 2,000 characters is cut."""
+    """An attempt failed. `error` is the kind of failure, cut at 200 characters; a message is cut at 2,000."""
 
     step: str
     attempt: int
@@ -236,7 +237,7 @@ def _outcome(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed
                 run_id=run.id,
                 step=outcome.step,
                 attempt=outcome.attempt,
-                error=outcome.error,
+                error=outcome.error[:MAX_ERROR],
                 message=outcome.message[:MAX_MESSAGE],
                 retry_at=_retry_at(step, now),
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
 from stackledger.domain.ports import ArtifactStore
-from stackledger.domain.runs import MAX_MESSAGE, FailStep, FinishStep
+from stackledger.domain.runs import MAX_ERROR, MAX_MESSAGE, FailStep, FinishStep
 from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import StepContext, executing
 from stackledger.pipelines.fitting import fits, words
@@ -63,8 +63,10 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a step may raise anything
-                log.close("".join(traceback.format_exception(error)))
-                return Failure(FailStep(name, attempt, type(error).__qualname__, self._message(error)), error)
+                log.close(_asked(error, _traceback))
+                kind = self._kept_text(_asked(error, _kind) or "Exception", MAX_ERROR)
+                message = self._kept_text(_asked(error, _message), MAX_MESSAGE)
+                return Failure(FailStep(name, attempt, kind, message), error)
         return FinishStep(name, attempt, outputs)
 
     def _called(self, step: StepPlan, inputs: Mapping[str, Produced]) -> object:
@@ -105,15 +107,33 @@ class Executor:
             data_type=dumped.data_type,
         )
 
-    def _message(self, error: BaseException) -> str:
-        if isinstance(error, SystemExit):
-            return f"The step called sys.exit({error.code!r}); return from its function instead."
-        try:
-            text = str(error)
-        except Exception:  # noqa: BLE001 - the error is somebody else's class
-            text = ""
+    def _kept_text(self, text: str, most: int) -> str:
         # What the log keeps is Unicode, and cut after redaction, so that no half of a secret is left at the end.
-        return self.redactor.redacted(text).encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+        return self.redactor.redacted(text).encode("utf-8", "backslashreplace").decode()[:most]
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__qualname__
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"The step called sys.exit({error.code!r}); return from its function instead."
+    return str(error)
+
+
+def _asked(error: BaseException, question: Callable[[BaseException], str]) -> str:
+    """Return what an exception says of itself, nothing if it fails at that: its class is anybody's code."""
+    try:
+        return question(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the same
+        return ""
 
 
 def _end_child_of(driver: int, error: BaseException | None) -> None:

@@ -216,7 +216,10 @@ class StepSucceeded(Event):
 
 
 class StepFailed(Event):
-    """An attempt at a step failed; `message` is cut to 2,000 characters; `retry_at` is in microseconds."""
+    """An attempt at a step failed.
+
+    `error` is its kind, cut to 200 characters, `message` is cut to 2,000; `retry_at` is in microseconds.
+    """
 
     TYPE: ClassVar[str] = "step.failed/1"
 

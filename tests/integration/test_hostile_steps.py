@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stackledger.domain.errors import RunFailed
+from stackledger.domain.events.runs import StepFailed
 from stackledger.pipelines.pipeline import pipeline
 from stackledger.pipelines.step import step
 from tests.support.local_runs import LocalHome
@@ -85,6 +86,82 @@ def test_a_failed_run_says_in_sentences_what_its_step_raised(local: LocalHome, h
     with pytest.raises(RunFailed) as caught:
         local.run(failing.plan())
     assert words in str(caught.value)
+
+
+class Nameless(type):
+    def __getattribute__(cls, name: str) -> object:
+        if name == "__qualname__":
+            raise RuntimeError
+        return super().__getattribute__(name)
+
+
+class Exits(BaseException):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+@step
+def raises(how: str) -> int:
+    match how:
+        case "long":
+            raise type("E" * 1_000_000, (Exception,), {})("words")
+        case "no Unicode":
+            odd = type("Odd", (Exception,), {})
+            odd.__qualname__ = "Odd\ud800\n\x1b[31m\u202e"
+            raise odd("words")
+        case "secret":
+            raise type("hunter2", (Exception,), {})("words")
+        case "nameless":
+            raise Nameless("Unknown", (Exception,), {})("words")
+        case "exits":
+            raise Exits
+        case "group":
+            raise BaseExceptionGroup("several", [ValueError(1), SystemExit(2)])
+        case "noted":
+            error = ValueError("words")
+            error.__notes__ = 5  # type: ignore[assignment]
+            raise error
+        case "deep":
+            return raises(how)  # type: ignore[no-any-return]
+        case _:
+            sys.exit(Unprintable())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("long", "E" * 200, "words"),
+        ("no Unicode", "Odd\\ud800\n\x1b[31m\u202e", "words"),
+        ("secret", "***", "words"),
+        ("nameless", "Exception", "words"),
+        ("exits", "Exits", ""),
+        ("group", "BaseExceptionGroup", "several (2 sub-exceptions)"),
+        ("noted", "ValueError", "words"),
+        ("deep", "RecursionError", None),
+        ("unprintable exit", "SystemExit", ""),
+    ],
+)
+def test_whatever_a_step_raises_is_kept_short_and_readable(
+    home: Path, how: str, kind: str, message: str | None
+) -> None:
+    local = LocalHome(home, "hunter2")
+
+    @pipeline
+    def failing() -> None:
+        raises(how)
+
+    with pytest.raises(RunFailed) as caught:
+        local.run(failing.plan())
+    [failure] = [one.event for one in local.recorded() if isinstance(one.event, StepFailed)]
+    assert failure.error == kind
+    assert message is None or failure.message == message
+    assert "\x1b" not in str(caught.value)
+    local.close()
 
 
 def test_runs_go_on_in_a_working_directory_that_is_gone(tmp_path: Path) -> None:

@@ -254,6 +254,13 @@ def test_a_long_message_is_cut() -> None:
     assert len(event.message) == 2000
 
 
+def test_a_long_kind_of_failure_is_cut() -> None:
+    history = (started({"a": ()}), step_started("a"))
+    event = decided(advance(FailStep("a", 1, "E" * 1_000_000, "")), *history)[0]
+    assert isinstance(event, StepFailed)
+    assert event.error == "E" * 200
+
+
 def test_outputs_other_than_planned_are_refused() -> None:
     history = (started({"a": ()}), step_started("a"))
     with pytest.raises(Refused, match="has the outputs output, not none"):
