@@ -27,8 +27,9 @@ def init(
 ) -> Done:
     """Give a folder an active stack of its own. It is a repository then; `stack set` in it holds for it alone."""
     folder = (path or Path()).absolute()
-    if call.client.repository_at(folder) and not template:
-        return Done(f"{folder} is a repository already; nothing was changed.")
+    there = None if template else call.client.repository_at(folder)
+    if there:
+        return Done(f"{folder} is a repository already; nothing was changed.", there.to_json())
     repository = call.client.init_repository(folder, template=template)
     written = f" with {repository.files} files of the template '{template}'" if template else ""
     return Done(

@@ -11,7 +11,6 @@ from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
 from stackledger.cli.options import Yes
 from stackledger.cli.printing import Column, Lines, Listing, ticked
-from stackledger.cli.talk import say
 
 GROUP = Group("integration")
 
@@ -70,7 +69,7 @@ def export_requirements(
     names: Names = None,
     output_file: Annotated[Path | None, typer.Option("--output-file", metavar="FILE", help="Where to write.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-) -> Lines | None:
+) -> Lines | Done:
     """Print the packages that integrations need, one a line."""
     from stackledger.cli.files import write_new
 
@@ -78,5 +77,5 @@ def export_requirements(
     if output_file is None:
         return Lines(packages)
     write_new(output_file, "".join(f"{line}\n" for line in packages), overwrite=overwrite)
-    say(f"Wrote {len(packages)} requirements to {output_file}.")
-    return None
+    item = {"file": str(output_file), "requirements": packages}
+    return Done(f"Wrote {len(packages)} requirements to {output_file}.", item)

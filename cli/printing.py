@@ -74,7 +74,7 @@ class Details(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Text to print as it is, line by line, in every format but JSON and YAML, where it is a list."""
+    """Text to print as it is, line by line; in JSON and YAML it is a list, in CSV and TSV the column `line`."""
 
     lines: Iterable[str]
 
@@ -140,6 +140,9 @@ def print_lines(lines: Lines, output: str) -> None:
     """Print lines of text; tabulators become spaces and other control characters are spelled out."""
     if output in {"json", "yaml"}:
         print_json(list(lines.lines), output)
+        return
+    if output in {"csv", "tsv"}:
+        print_rows(["line"], ({"line": line} for line in lines.lines), output)
         return
     for line in lines.lines:
         _write(visible(line.expandtabs()))

@@ -32,7 +32,6 @@ from stackledger.cli.options import (
 )
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Lines, Listing, Table, plain, pointing, ticked
-from stackledger.cli.talk import say
 from stackledger.cli.values import pairs
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
@@ -211,7 +210,7 @@ def export(
     call: Call,
     name: ThisStack = None,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to; standard output if not given.")] = None,
-) -> Details | None:
+) -> Details | Done:
     """Write a stack and its components as YAML."""
     from stackledger.cli.files import write_new, yaml_text
 
@@ -220,8 +219,7 @@ def export(
     if file is None:
         return Details(exported, [text.rstrip("\n")])
     write_new(file, text)
-    say(f"Exported the stack to {file}.")
-    return None
+    return Done(f"Exported the stack to {file}.", {"file": str(file), **exported})
 
 
 @GROUP.change("import", example="stackledger stack import my_stack -f stack.yaml")
@@ -250,7 +248,7 @@ def export_requirements(
     name: ThisStack = None,
     output_file: Annotated[Path | None, typer.Option("--output-file", metavar="FILE", help="Where to write.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-) -> Lines | None:
+) -> Lines | Done:
     """Print the packages that the stack's components need."""
     from stackledger.cli.files import write_new
 
@@ -258,8 +256,8 @@ def export_requirements(
     if output_file is None:
         return Lines(requirements)
     write_new(output_file, "".join(f"{line}\n" for line in requirements), overwrite=overwrite)
-    say(f"Wrote {len(requirements)} requirements to {output_file}.")
-    return None
+    item = {"file": str(output_file), "requirements": requirements}
+    return Done(f"Wrote {len(requirements)} requirements to {output_file}.", item)
 
 
 @GROUP.plain("up", example="stackledger stack up my_stack")

@@ -65,7 +65,7 @@ def as_of(view: View, text: str, *, now: int) -> View:
         if asked.position > view.newest:
             raise NotFound(
                 f"There is no position {asked.position} yet: the log ends at {view.newest}.",
-                hint="Give a smaller one, or leave --as-of away for what is there now.",
+                hint="Give a smaller one, or none for what is there now.",
             )
         return view._replace(position=asked.position)
     if asked.time is None or asked.time >= now:

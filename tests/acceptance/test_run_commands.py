@@ -182,8 +182,8 @@ def test_bytes_that_a_careless_store_returns_are_read_only_with_the_digest_of_th
     ok("stack", "delete", "careless", "-y", "-r")
     ok("artifact-store", "flavor", "delete", "careless", "-y")
     assert (
-        "FlavorError The artifact store 'careless' of the stack 'careless' was of the flavor 'careless', which is not"
-        " there any more. Register it again" in read("total")
+        "FlavorError The artifact store 'careless' is of the flavor 'careless', which is not there any more."
+        " Register it again" in read("total")
     )
 
 

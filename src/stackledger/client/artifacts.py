@@ -5,7 +5,7 @@ Queries are imported where they are used: commands about the registry do without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client.components import ComponentClient
@@ -93,17 +93,13 @@ class ArtifactClient(ComponentClient):
     def _store(self, stack: Mapping[str, Any], redactor: Redactor | None = None) -> ArtifactStore:
         """Return the artifact store of a pinned stack."""
         from stackledger.domain.component_types import ComponentType
-        from stackledger.domain.ports import ArtifactStore
 
-        methods = [name for name, value in vars(ArtifactStore).items() if callable(value) and not name.startswith("_")]
-        return cast("ArtifactStore", self._implementation(stack, ComponentType.ARTIFACT_STORE, methods, redactor))
+        return cast("ArtifactStore", self._implementation(stack, ComponentType.ARTIFACT_STORE, redactor))
 
-    def _implementation(
-        self, stack: Mapping[str, Any], kind: str, methods: Iterable[str], redactor: Redactor | None
-    ) -> Any:
+    def _implementation(self, stack: Mapping[str, Any], kind: str, redactor: Redactor | None) -> Any:
         """Return what does the work of a pinned stack's component: its flavor's class, made with its configuration.
 
-        Raises FlavorError if it cannot be made, or lacks one of the `methods`: the class may be somebody's own.
+        Raises FlavorError if it cannot be made: the class may be somebody's own.
         """
         from stackledger.domain.component_types import ComponentType
         from stackledger.flavors.catalogue import load_implementation
@@ -121,19 +117,15 @@ class ArtifactClient(ComponentClient):
             ) from error
         config = configured(flavor, component["configuration"], self._secret_lookup(), redactor)
         implementation = load_implementation(flavor)
-        what = f"the class {quoted(flavor.implementation)} of the {component_type.words} flavor {flavor.name!r}"
-        missing = [name for name in methods if not callable(getattr(implementation, name, None))]
-        if missing:
-            raise FlavorError(
-                f"{what[0].upper()}{what[1:]} has no method {', '.join(missing)}, so it cannot be used.",
-                hint="What it has to do stands in stackledger.domain.ports.",
-            )
         try:
             return implementation(config, home=self._ledger.home, component_id=component["id"])
         except StackledgerError:
             raise
         except Exception as error:  # whatever somebody's own code raises
-            raise FlavorError(f"Making {what} failed: {raised(type(error).__name__, str(error))}.") from error
+            raise FlavorError(
+                f"Making {quoted(flavor.implementation)} of the {component_type.words} flavor {flavor.name!r} failed:"
+                f" {raised(type(error).__name__, str(error))}."
+            ) from error
 
     def _secret_lookup(self) -> Callable[[str], Mapping[str, str]]:
         def lookup(name: str) -> Mapping[str, str]:

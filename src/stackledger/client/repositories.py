@@ -8,7 +8,8 @@ from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
 from stackledger.domain.errors import AlreadyExists, NotFound, StackledgerError, near_names
 from stackledger.domain.names import quoted, user_name
-from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings, write_whole
+from stackledger.projections.registry_queries import active_stack
+from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings, read_settings, write_whole
 
 SETTINGS = {"user": "the name under which you give commands"}
 """What `config set` knows, and what it means."""
@@ -31,12 +32,19 @@ class RepositoryClient(StackClient):
             )
         change_settings(self._ledger.home, self._ledger.home / CONFIG_FILE, {key: user_name(value)})
 
-    def repository_at(self, path: Path) -> bool:
-        """Say whether the folder is a repository already."""
+    def repository_at(self, path: Path) -> Repository | None:
+        """Return the repository that the folder is, or None."""
+        file = path / REPOSITORY_FOLDER / CONFIG_FILE
         try:
-            return (path / REPOSITORY_FOLDER / CONFIG_FILE).exists()
+            if not file.exists():
+                return None
         except OSError as error:
             raise _unusable(path, error) from error
+        repository_id = read_settings(file).get("repository_id", "")
+        active = self._read(
+            lambda view: active_stack(view, user_id=self._ledger.user_id or "", repository_id=repository_id)
+        )
+        return Repository(id=repository_id, path=str(path), active_stack=active.stack.name, files=0)
 
     def init_repository(self, path: Path, *, template: str | None = None) -> Repository:
         """Make the folder a repository with an active stack of its own.

@@ -153,7 +153,7 @@ class RunClient(ArtifactClient):
         stack = self._read(self._pinned)
         pinned = stack.model_dump(mode="json")
         store = self._store(pinned, redactor)
-        orchestrator = self._implementation(pinned, ComponentType.ORCHESTRATOR, ["run"], redactor)
+        orchestrator = self._implementation(pinned, ComponentType.ORCHESTRATOR, redactor)
         with watcher() as progress:
             services = Services(
                 handler=self._ledger.handler,
