@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -98,7 +99,7 @@ def tail(
     """Print the newest events as JSON lines. With -f, go on with those that come."""
     from stackledger.cli.printing import print_json_line
 
-    newest: list[Any] = call.client.log_events(size=lines).items if lines else []
+    newest: Sequence[Any] = call.client.log_events(size=lines).items if lines else []
     for event in reversed(newest):
         print_json_line(event.to_json())
     if follow:

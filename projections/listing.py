@@ -3,7 +3,7 @@
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from stackledger.domain.errors import Ambiguous, NotFound, UsageError, near_names
@@ -23,10 +23,15 @@ _NEAR_AMONG = 2000
 class Page(NamedTuple, Generic[Row]):
     """One page of a list; pages count from 1, `total` is over all pages."""
 
-    items: tuple[Row, ...]
+    items: Sequence[Row]
     total: int
     page: int
     size: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, at least one."""
+        return max(1, -(-self.total // self.size))
 
 
 class Filters(NamedTuple):

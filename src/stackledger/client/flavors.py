@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackledger.client.components import ComponentClient, registered_flavors
-from stackledger.client.results import Flavor, Integration
 from stackledger.domain.component_types import MEANINGS, ComponentType
 from stackledger.domain.errors import BuiltIn, StackledgerError
 from stackledger.domain.names import quoted
@@ -15,6 +14,7 @@ from stackledger.domain.names import quoted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stackledger.client.home_results import Flavor, Integration
     from stackledger.flavors.catalogue import FlavorEntry
 
 
@@ -80,6 +80,7 @@ class FlavorClient(ComponentClient):
 
     def list_integrations(self) -> list[Integration]:
         """Return the libraries behind flavors and materializers, and whether they are installed."""
+        from stackledger.client.home_results import Integration
         from stackledger.flavors import integrations
 
         return [
@@ -113,6 +114,8 @@ class FlavorClient(ComponentClient):
 
 
 def _flavor(entry: FlavorEntry) -> Flavor:
+    from stackledger.client.home_results import Flavor
+
     return Flavor(
         name=entry.name,
         type=entry.type.value,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stackledger.client.results import Finding, Projection, iso
 from stackledger.client.runs import RunClient
 from stackledger.client.secrets import SecretClient
 from stackledger.client.stacks import StackClient
@@ -17,7 +14,9 @@ from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import Refused, StackledgerError, raised
 from stackledger.settings import forget_half_written
 
-_FIXED_SQLITE = (3, 51, 3)
+if TYPE_CHECKING:
+    from stackledger.client.doctor import Finding
+    from stackledger.client.home_results import Projection
 
 _PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", "secret.key", "artifacts", "runs")
 
@@ -27,6 +26,9 @@ class HealthClient(StackClient, SecretClient, RunClient):
 
     def list_projections(self) -> list[Projection]:
         """Return how far each projection has got; nothing is caught up."""
+        from stackledger.client.home_results import Projection
+        from stackledger.client.moments import iso
+
         _ = self._ledger.log_id
         return [
             Projection(row.name, row.version, row.position, row.lag, row.skipped, iso(row.checked))
@@ -57,7 +59,9 @@ class HealthClient(StackClient, SecretClient, RunClient):
 
     def doctor(self) -> list[Finding]:
         """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
-        return [*_about_sqlite(), *self._about_log(), *self._about_home(), *self._about_runs(), *self._about_secrets()]
+        from stackledger.client.doctor import findings
+
+        return findings(self._ledger, self._dead)
 
     def clean(self, *, all: bool = False) -> str:  # noqa: A002 - the option's name
         """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
@@ -138,60 +142,3 @@ class HealthClient(StackClient, SecretClient, RunClient):
                 continue
             if next(self._ledger.reader.scan(tags=(component_tag(folder.name),)), None) is None:
                 shutil.rmtree(folder, ignore_errors=True)
-
-    def _about_log(self) -> list[Finding]:
-        path = self._ledger.reader.path
-        try:
-            log_id = self._ledger.log_id
-            with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
-                damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
-                triggers = {
-                    row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-                }
-            connection.close()
-        except (StackledgerError, sqlite3.Error) as error:
-            return [Finding("error", "log", str(error))]
-        findings = [Finding("ok", "log", f"{self._ledger.reader.head():,} events in {path}, log id {log_id}")]
-        findings += [Finding("error", "log", f"{path} is damaged: {line}") for line in damage]
-        if not triggers:
-            findings.append(Finding("error", "log", "The triggers that refuse changes of events are gone."))
-        behind = max(row.lag for row in self._ledger.views.status())
-        findings.append(Finding("ok", "views", f"{behind} positions behind the log; the next query catches up"))
-        return findings
-
-    def _about_home(self) -> list[Finding]:
-        home = self._ledger.home
-        if not home.exists():
-            return [Finding("error", "home", f"{home} is not there")]
-        mode = stat.S_IMODE(home.stat().st_mode)
-        if mode & 0o077:
-            return [Finding("warning", "home", f"Others can look into {home} (mode {mode:o}): chmod 700 {home}")]
-        return [Finding("ok", "home", f"{home} is for its owner alone")]
-
-    def _about_runs(self) -> list[Finding]:
-        try:
-            dead = self._dead()
-        except StackledgerError as error:
-            return [Finding("error", "runs", str(error))]
-        if dead:
-            return [Finding("warning", "runs", f"{len(dead)} runs died; the next change appends their end")]
-        return [Finding("ok", "runs", "no run has died")]
-
-    def _about_secrets(self) -> list[Finding]:
-        try:
-            for secret_id in self._ledger.secret_values.ids():
-                self._ledger.secret_values.read(secret_id)
-        except StackledgerError as error:
-            return [Finding("error", "secrets", str(error))]
-        return [Finding("ok", "secrets", "every value can be read")]
-
-
-def _about_sqlite() -> list[Finding]:
-    version = sqlite3.sqlite_version
-    if sqlite3.sqlite_version_info < _FIXED_SQLITE:
-        text = (
-            f"SQLite {version} has the bug that can damage a file when two connections checkpoint and write at once"
-            " (fixed in 3.51.3); Stackledger holds a lock that keeps it from happening, other programs may not."
-        )
-        return [Finding("ok", "sqlite", text)]
-    return [Finding("ok", "sqlite", f"SQLite {version}")]

@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from stackledger.client.results import Change, LogEvent, Page, event_json, iso
+from stackledger.client.moments import iso
+from stackledger.client.results import Page
 from stackledger.client.session import Session
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, UsageError, near_names
 from stackledger.domain.names import quoted
 
 if TYPE_CHECKING:
+    from stackledger.client.log_results import Change, LogEvent
     from stackledger.eventlog.stored import StoredEvent
     from stackledger.projections.history import FieldChange
 
@@ -144,6 +146,8 @@ class HistoryClient(Session):
         return [_field(change, {}) for change in history.differences(before, after)]
 
     def _changes(self, entries: list[Any]) -> list[Change]:
+        from stackledger.client.log_results import Change
+
         names = self._names()
         return [
             Change(
@@ -171,11 +175,12 @@ class HistoryClient(Session):
         return first, last
 
     def _event(self, stored: StoredEvent) -> LogEvent:
+        from stackledger.client.log_results import log_event
         from stackledger.eventlog.stored import unpacked
 
         fields = unpacked(stored.position, stored.data)
         body = fields.pop("body")
-        return LogEvent(**event_json(stored.position, stored.type, fields, stored.tags, body, self._names()))
+        return log_event(stored.position, stored.type, fields, stored.tags, body, self._names())
 
 
 def _field(change: FieldChange, names: Mapping[str, str]) -> dict[str, Any]:

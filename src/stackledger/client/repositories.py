@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stackledger.client.results import Repository
 from stackledger.client.stacks import StackClient
 from stackledger.domain.errors import AlreadyExists, NotFound, StackledgerError, near_names
 from stackledger.domain.names import quoted, user_name
 from stackledger.projections.registry_queries import active_stack
 from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings, read_settings, write_whole
+
+if TYPE_CHECKING:
+    from stackledger.client.home_results import Repository
 
 SETTINGS = {"user": "the name under which you give commands"}
 """What `config set` knows, and what it means."""
@@ -34,6 +37,8 @@ class RepositoryClient(StackClient):
 
     def repository_at(self, path: Path) -> Repository | None:
         """Return the repository that the folder is, or None."""
+        from stackledger.client.home_results import Repository
+
         file = path / REPOSITORY_FOLDER / CONFIG_FILE
         try:
             if not file.exists():
@@ -52,6 +57,7 @@ class RepositoryClient(StackClient):
         With a template its files are written too; what is there and differs is never replaced. Raises AlreadyExists for
         a folder that is a repository.
         """
+        from stackledger.client.home_results import Repository
         from stackledger.domain import stacks
         from stackledger.domain.stack_state import Scope
         from stackledger.eventlog.ids import new_id

@@ -1,6 +1,6 @@
 """The client's part about runs.
 
-Their queries are imported where they are used: commands about the registry do without them.
+Their queries and results are imported where they are used: commands about the registry do without them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stackledger.client.artifacts import ArtifactClient
-from stackledger.client.results import Page, Pipeline, Run, Step, iso
+from stackledger.client.moments import iso
+from stackledger.client.results import Page
 from stackledger.domain.errors import NotFound, near_names, raised
 from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.client.run_results import Pipeline, Run, Step
     from stackledger.domain.events.runs import PinnedStack
     from stackledger.pipelines.plan import PipelinePlan
     from stackledger.pipelines.responses import RunResponse
@@ -219,6 +221,8 @@ def _status(run_id: str, status: str, dead: set[str]) -> str:
 
 
 def _run(row: RunRow, dead: set[str], names: Mapping[str, str]) -> Run:
+    from stackledger.client.run_results import Run
+
     return Run(
         id=row.id,
         name=row.name,
@@ -237,6 +241,8 @@ def _run(row: RunRow, dead: set[str], names: Mapping[str, str]) -> Run:
 
 
 def _step(row: StepRow, artifacts: tuple[ArtifactRow, ...]) -> Step:
+    from stackledger.client.run_results import Step
+
     return Step(
         name=row.name,
         status=row.status,
@@ -252,6 +258,8 @@ def _step(row: StepRow, artifacts: tuple[ArtifactRow, ...]) -> Step:
 
 
 def _pipeline(row: run_queries.PipelineRow, dead: set[str]) -> Pipeline:
+    from stackledger.client.run_results import Pipeline
+
     return Pipeline(
         name=row.name,
         runs=row.runs,

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from stackledger.client.results import Page, Secret
+from stackledger.client.results import Page
 from stackledger.client.session import Session
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.client.home_results import Secret
     from stackledger.domain.secrets import CreateSecret, DeleteSecret, UpdateSecret
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import SecretRow
@@ -107,6 +108,8 @@ class SecretClient(Session):
 
 
 def _secret(row: SecretRow, names: Mapping[str, str], values: Mapping[str, str] | None = None) -> Secret:
+    from stackledger.client.home_results import Secret
+
     return Secret(
         id=row.id, name=row.name, keys=list(row.keys), owner=names.get(row.owner, row.owner), values=dict(values or {})
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
-from stackledger.client.results import event_json
 from stackledger.domain.errors import Ambiguous, NotFound, Refused, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
@@ -115,16 +114,18 @@ class Session:
                 raise refused.naming(self._names_of(refused.others)) from refused
             raise
         if self._dry_run:
+            from stackledger.client.log_results import log_event
+
             raise DryRun(
                 [
-                    event_json(
+                    log_event(
                         recorded.position or None,
                         recorded.event.TYPE,
                         recorded.envelope._asdict(),
                         recorded.tags,
                         recorded.event.model_dump(mode="json"),
                         self._names(),
-                    )
+                    ).to_json()
                     for recorded in handled.events
                 ]
             )

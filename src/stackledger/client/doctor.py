@@ -1,0 +1,94 @@
+"""What `doctor` looks at in a home, and what it finds."""
+
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
+import sqlite3
+import stat
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stackledger.domain.errors import StackledgerError
+from stackledger.wiring import Ledger
+
+_FIXED_SQLITE = (3, 51, 3)
+
+
+class Finding(NamedTuple):
+    """What `doctor` found; `status` is ok, warning or error."""
+
+    status: str
+    check: str
+    finding: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as JSON."""
+        return self._asdict()
+
+
+def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[Finding]:
+    """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
+    return [
+        *_about_sqlite(),
+        *_about_log(ledger),
+        *_about_home(ledger.home),
+        *_about_runs(dead_runs),
+        *_about_secrets(ledger),
+    ]
+
+
+def _about_log(ledger: Ledger) -> list[Finding]:
+    path = ledger.reader.path
+    try:
+        log_id = ledger.log_id
+        with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
+            damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+            triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")}
+        connection.close()
+    except (StackledgerError, sqlite3.Error) as error:
+        return [Finding("error", "log", str(error))]
+    found = [Finding("ok", "log", f"{ledger.reader.head():,} events in {path}, log id {log_id}")]
+    found += [Finding("error", "log", f"{path} is damaged: {line}") for line in damage]
+    if not triggers:
+        found.append(Finding("error", "log", "The triggers that refuse changes of events are gone."))
+    behind = max(row.lag for row in ledger.views.status())
+    found.append(Finding("ok", "views", f"{behind} positions behind the log; the next query catches up"))
+    return found
+
+
+def _about_home(home: Path) -> list[Finding]:
+    if not home.exists():
+        return [Finding("error", "home", f"{home} is not there")]
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if mode & 0o077:
+        return [Finding("warning", "home", f"Others can look into {home} (mode {mode:o}): chmod 700 {home}")]
+    return [Finding("ok", "home", f"{home} is for its owner alone")]
+
+
+def _about_runs(dead_runs: Callable[[], Collection[str]]) -> list[Finding]:
+    try:
+        dead = dead_runs()
+    except StackledgerError as error:
+        return [Finding("error", "runs", str(error))]
+    if dead:
+        return [Finding("warning", "runs", f"{len(dead)} runs died; the next change appends their end")]
+    return [Finding("ok", "runs", "no run has died")]
+
+
+def _about_secrets(ledger: Ledger) -> list[Finding]:
+    try:
+        for secret_id in ledger.secret_values.ids():
+            ledger.secret_values.read(secret_id)
+    except StackledgerError as error:
+        return [Finding("error", "secrets", str(error))]
+    return [Finding("ok", "secrets", "every value can be read")]
+
+
+def _about_sqlite() -> list[Finding]:
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < _FIXED_SQLITE:
+        text = (
+            f"SQLite {version} has the bug that can damage a file when two connections checkpoint and write at once"
+            " (fixed in 3.51.3); Stackledger holds a lock that keeps it from happening, other programs may not."
+        )
+        return [Finding("ok", "sqlite", text)]
+    return [Finding("ok", "sqlite", f"SQLite {version}")]
