@@ -1,7 +1,7 @@
 """Components: configured instances of a flavor.
 
 Commands: RegisterComponent, UpdateComponent, RenameComponent, ShareComponent, UnshareComponent, DeleteComponent.
-Give `seen={component_tag(id): position}` with those that change a component, so that of two people one is told.
+Give `seen={component_item(id): position}` with those that change a component, so that of two people one is told.
 """
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.

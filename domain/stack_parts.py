@@ -9,7 +9,7 @@ from stackledger.domain.component_state import Component
 from stackledger.domain.component_state import State as Registry
 from stackledger.domain.component_types import REPEATABLE, REQUIRED, SHORT_OPTIONS, ComponentType
 from stackledger.domain.errors import InvalidValue, Refused
-from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.event import Boundary, Event, Item, item
 from stackledger.domain.events.components import ComponentDeleted, ComponentRegistered, ComponentRenamed, component_tag
 from stackledger.domain.events.stacks import Components
 from stackledger.domain.pairings import paired, pairing_item
@@ -18,14 +18,15 @@ Parts: TypeAlias = Mapping[ComponentType, tuple[str, ...]]
 """Component ids per type, the default one of a type first."""
 
 
+def part_item(component_id: str) -> Item:
+    """Return the item for a component's being there under its name, whatever its configuration."""
+    return item(component_tag(component_id), ComponentRegistered, ComponentRenamed, ComponentDeleted)
+
+
 def part_items(parts: Parts) -> Boundary:
     """Return the items for the being there of each component, and for the pairing of the stores if there are both."""
     return (
-        *(
-            item(component_tag(component_id), ComponentRegistered, ComponentRenamed, ComponentDeleted)
-            for ids in parts.values()
-            for component_id in ids
-        ),
+        *(part_item(component_id) for ids in parts.values() for component_id in ids),
         *(map(pairing_item, stores(parts)) if parts.get(ComponentType.METADATA_STORE) else ()),
     )
 

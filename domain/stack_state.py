@@ -77,6 +77,11 @@ def stack_item(stack_id: str) -> Item:
     return item(stack_tag(stack_id), *get_args(StackEvent))
 
 
+def named_stack_item(stack_id: str) -> Item:
+    """Return the item for a stack's being there under its name, whatever is in it."""
+    return item(stack_tag(stack_id), StackRegistered, StackRenamed, StackDeleted)
+
+
 def name_item(name: str) -> Item:
     """Return the item for who takes or gives back the name of a stack, or raise InvalidName."""
     return item(stack_name_tag(registry_name(name, "stack")), StackRegistered, StackRenamed, StackDeleted)

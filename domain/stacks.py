@@ -2,7 +2,7 @@
 
 Commands: RegisterStack, UpdateStack, RenameStack, ShareStack, UnshareStack, DeleteStack, ActivateStack, AssembleStack.
 `Scope`, for whom a stack is active, is in `stack_state`; a copy is a RegisterStack with the parts of another.
-Give `seen={stack_tag(id): position}` with those that change a stack, so that of two people one is told.
+Give `seen={stack_item(id): position}` with those that change a stack, so that of two people one is told.
 """
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
@@ -14,7 +14,7 @@ from stackledger.domain import component_state, components
 from stackledger.domain.components import RegisterComponent
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AlreadyExists, BuiltIn, Refused
-from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.event import Boundary, Event
 from stackledger.domain.events.stacks import (
     StackActivated,
     StackDeleted,
@@ -23,12 +23,20 @@ from stackledger.domain.events.stacks import (
     StackShared,
     StackUnshared,
     StackUpdated,
-    stack_tag,
 )
 from stackledger.domain.labels import checked_labels
 from stackledger.domain.names import folded, registry_name
 from stackledger.domain.stack_parts import Parts, checked_parts, pairing, part_items, stores
-from stackledger.domain.stack_state import Scope, Stack, State, activation_item, evolve, name_item, stack_item
+from stackledger.domain.stack_state import (
+    Scope,
+    Stack,
+    State,
+    activation_item,
+    evolve,
+    name_item,
+    named_stack_item,
+    stack_item,
+)
 from stackledger.domain.uses import stacks_using
 
 
@@ -129,8 +137,7 @@ def boundary(command: StackCommand) -> Boundary:  # noqa: PLR0911 - one for each
             along = (each for component_id in command.take_along for each in components.deletion_items(component_id))
             return (stack_item(command.stack_id), *map(activation_item, _activations(command)), *along)
         case ActivateStack():
-            own = item(stack_tag(command.stack_id), StackRegistered, StackRenamed, StackDeleted)
-            return (own, activation_item(command.scope))
+            return (named_stack_item(command.stack_id), activation_item(command.scope))
         case AssembleStack():
             new = (each for part in command.new for each in components.boundary(part))
             return (*boundary(command.stack), *new)

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, StackledgerError
-from stackledger.domain.event import Context, Envelope, Event, Recorded
+from stackledger.domain.event import Context, Envelope, Event, Item, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent, unpacked
 from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, stored_as
@@ -65,19 +65,20 @@ class CommandHandler(NamedTuple):
         command: Command,
         context: Context,
         *,
-        seen: Mapping[str, int] | None = None,
+        seen: Mapping[Item, int] | None = None,
         known: Known[State] | None = None,
         dry_run: bool = False,
     ) -> Handled[State]:
         """Append what `decider` decides, exactly once, or raise with nothing changed.
 
-        `seen` says, for a tag, up to which position the caller had looked when giving the command: if an event of
-        the boundary with that tag came later, ChangedMeanwhile tells which. Other changes are decided anew on what
-        is there now, at most MAX_TRIES times, then LogBusy is raised.
+        `seen` says, for an item, up to which position the caller had looked when giving the command: the item joins
+        the boundary, and if an event of it came later, ChangedMeanwhile tells which. Other changes are decided anew
+        on what is there now, at most MAX_TRIES times, then LogBusy is raised.
         """
         boundary = decider.boundary(command)
         if not boundary:
             raise ValueError("a decision without a boundary would be an unconditional append")
+        boundary = tuple(dict.fromkeys((*boundary, *(seen or ()))))
         query = DCBQuery(
             items=[DCBQueryItem(types=stored_as(item.types, self.upcasters), tags=list(item.tags)) for item in boundary]
         )
@@ -119,7 +120,7 @@ class CommandHandler(NamedTuple):
         self,
         decider: Decider[Command, State],
         query: DCBQuery,
-        seen: Mapping[str, int],
+        seen: Mapping[Item, int],
         known: Known[State] | None,
     ) -> Known[State]:
         state, after = (known.state, known.position) if known else (decider.initial, 0)
@@ -128,7 +129,7 @@ class CommandHandler(NamedTuple):
         for sequenced in response:
             recorded = decode(_stored(sequenced), self.upcasters)
             state = decider.evolve(state, recorded.event)
-            if any(recorded.position > seen[tag] for tag in recorded.tags if tag in seen):
+            if any(recorded.position > looked and _matches(item, recorded) for item, looked in seen.items()):
                 unseen.append(recorded)
         if unseen:
             raise ChangedMeanwhile(
@@ -150,6 +151,10 @@ class CommandHandler(NamedTuple):
                     if unpacked(sequenced.position, sequenced.event.data)["id"] == first_id:
                         return sequenced.position + len(events) - 1
             raise
+
+
+def _matches(item: Item, recorded: Recorded) -> bool:
+    return recorded.event.TYPE in item.types and set(item.tags) <= set(recorded.tags)
 
 
 def _decided(decider: Decider[Command, State], command: Command, state: State) -> Sequence[Event]:

@@ -119,6 +119,10 @@ class Ledger:
             raise LogError(f"The log in {self.home} is still empty after it was created.")
         return log_id
 
+    def has_log(self) -> bool:
+        """Say whether there is a log; asking makes none."""
+        return self._id_in_log() is not None
+
     @cached_property
     def directory(self) -> SubjectDirectory:
         """The names behind subject ids."""
@@ -217,7 +221,9 @@ class Ledger:
         subject, _, verb = kind.partition("/")[0].partition(".")
         who = self.directory.names().get(recorded.envelope.actor, recorded.envelope.actor)
         when = datetime.fromtimestamp(recorded.envelope.time // 1_000_000, UTC)
-        told = f"{subject} {verb} by {who!r} at {when:%Y-%m-%d %H:%M:%S} UTC"
+        name = body.get("previous_name") or body.get("name")
+        what = f"{subject} {name!r}" if name else subject
+        told = f"{what} {verb} by {who!r} at {when:%Y-%m-%d %H:%M:%S} UTC"
         if verb not in {"updated", "renamed"}:
             return told  # which says it all
         changes = self.views.read(lambda view: history.changes(view, kind, body))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stackledger.client import Client
-from stackledger.domain.errors import ChangedMeanwhile, NotFound
+from stackledger.domain.errors import ChangedMeanwhile
 from tests.support.at_once import at_once
 from tests.support.processes import ended, forked
 from tests.support.program import Finished, stackledger
@@ -126,8 +126,9 @@ def test_who_changes_a_stack_second_is_told_who_did_what_and_when(first: str, se
     with pytest.raises(ChangedMeanwhile) as caught:
         CHANGES[second](ada)
     fields = re.escape(FIELDS.get(first, ""))
+    what = "stack 's'" if first in {"renamed", "deleted"} else "stack"
     assert re.fullmatch(
-        rf"Somebody else was first, and nothing was changed: stack {first} by 'bob' at [-0-9]{{10}} [:0-9]{{8}} UTC"
+        rf"Somebody else was first, and nothing was changed: {what} {first} by 'bob' at [-0-9]{{10}} [:0-9]{{8}} UTC"
         rf"{fields} \(position \d+\)\.",
         caught.value.message,
     )
@@ -142,11 +143,11 @@ def test_who_uses_a_stack_or_component_that_was_just_deleted_is_told_its_name() 
     bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
     bob.create_component("artifact_store", "gone", "local")
     ada = Second("ada", lambda: bob.delete_component("artifact_store", "gone"))
-    with pytest.raises(NotFound, match=r"The artifact store 'gone' was deleted\."):
+    with pytest.raises(ChangedMeanwhile, match="component 'gone' deleted by 'bob'"):
         ada.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["gone"]})
     bob.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["default"]})
     ada = Second("ada", lambda: bob.delete_stack("s"))
-    with pytest.raises(NotFound, match=r"The stack 's' was deleted\."):
+    with pytest.raises(ChangedMeanwhile, match="stack 's' deleted by 'bob'"):
         ada.activate_stack("s")
 
 

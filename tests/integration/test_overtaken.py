@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stackledger.client import Client
-from stackledger.domain.errors import InUse, PairingConflict
+from stackledger.domain.errors import ChangedMeanwhile, InUse, PairingConflict, StackledgerError
 from stackledger.eventlog.handler import CommandHandler
 from tests.support.own_flavor import write_alerter_flavor
 
@@ -83,3 +83,103 @@ def test_components_of_a_flavor_are_counted_and_the_first_named(client: Client) 
         client.create_component("alerter", f"bell{number:02}", "mine", {"url": "u"})
     with pytest.raises(InUse, match=r"25 components are of it: 'bell00', .*'bell04' and 20 more\."):
         client.delete_flavor("alerter", "mine")
+
+
+def _reconfigured(other: Client) -> None:
+    other.update_component("artifact_store", "files", {"path": str(Path("elsewhere").absolute())})
+
+
+def _renamed(other: Client) -> None:
+    other.rename_component("artifact_store", "files", "old")
+    other.create_component("artifact_store", "files", "local")
+
+
+def _deleted(other: Client) -> None:
+    other.delete_component("artifact_store", "files")
+
+
+def _taken(other: Client) -> None:
+    other.create_component("artifact_store", "new", "local")
+
+
+def _exported(*stores: str) -> dict[str, Any]:
+    return {
+        "stackledger_stack": 1,
+        "name": "imported",
+        "components": {
+            "orchestrator": [{"name": "default", "flavor": "local"}],
+            "artifact_store": [{"name": name, "flavor": "local"} for name in stores],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("store", "meanwhile"), [("files", _reconfigured), ("files", _renamed), ("files", _deleted), ("new", _taken)]
+)
+def test_an_import_is_refused_where_a_component_changed_meanwhile(
+    store: str, meanwhile: Callable[[Client], None], client: Client, overtake: Overtake
+) -> None:
+    client.create_component("artifact_store", "files", "local")
+    overtake(meanwhile)
+    with pytest.raises(StackledgerError, match=r"Somebody else was first|There is a component"):
+        client.import_stack(None, _exported(store))
+    assert [stack.name for stack in client.list_stacks().items] == ["default"]
+
+
+def test_an_import_goes_on_where_something_else_changed_meanwhile(client: Client, overtake: Overtake) -> None:
+    client.create_component("artifact_store", "files", "local")
+    overtake(lambda other: other.create_stack("theirs", parts(artifact_store="files")))
+    assert client.import_stack(None, _exported("files")).name == "imported"
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda other: other.update_stack("mine", {}, labels={"by": "them"}),
+        lambda other: other.delete_stack("mine"),
+        lambda other: other.rename_stack("mine", "theirs"),
+    ],
+    ids=["updated", "deleted", "renamed"],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda client: client.copy_stack("mine", "copy"),
+        lambda client: client.restore_stack("mine", client.stack_history("mine")[-1].position),
+        lambda client: client.delete_stack("mine"),
+        lambda client: client.update_stack("mine", {}, labels={"a": "b"}),
+        lambda client: client.share_stack("mine"),
+    ],
+    ids=["copy", "restore", "delete", "update", "share"],
+)
+def test_nothing_is_done_with_a_stack_that_changed_meanwhile(
+    change: Callable[[Client], object], meanwhile: Callable[[Client], object], client: Client, overtake: Overtake
+) -> None:
+    client.create_stack("mine", parts())
+    client.update_stack("mine", {}, labels={"later": "yes"})
+    before = client.log_stats()["events"]
+    overtake(meanwhile)
+    with pytest.raises(ChangedMeanwhile, match="Somebody else was first, and nothing was changed"):
+        change(client)
+    assert client.log_stats()["events"] == before + 1
+
+
+@pytest.mark.parametrize("meanwhile", [_reconfigured, _renamed, _deleted])
+def test_a_component_that_changed_meanwhile_is_not_copied(
+    meanwhile: Callable[[Client], None], client: Client, overtake: Overtake
+) -> None:
+    client.create_component("artifact_store", "files", "local")
+    overtake(meanwhile)
+    with pytest.raises(ChangedMeanwhile):
+        client.copy_component("artifact_store", "files", "copy")
+
+
+def test_a_name_means_what_it_meant_when_it_was_looked_up(client: Client, overtake: Overtake) -> None:
+    client.create_component("artifact_store", "files", "local")
+    client.create_stack("mine", parts(artifact_store="files"))
+    overtake(_renamed)
+    with pytest.raises(ChangedMeanwhile, match=r"component 'files' renamed by 'default'.*name is now 'old'"):
+        client.create_stack("another", parts(artifact_store="files"))
+    overtake(lambda other: other.rename_stack("mine", "theirs"))
+    with pytest.raises(ChangedMeanwhile):
+        client.activate_stack("mine")

@@ -16,6 +16,7 @@ from stackledger.settings import working_directory
 
 if TYPE_CHECKING:
     from stackledger.domain.components import RegisterComponent
+    from stackledger.domain.event import Item
     from stackledger.flavors.catalogue import FlavorEntry
     from stackledger.flavors.flavor import Flavor
     from stackledger.projections.engine import View
@@ -83,12 +84,7 @@ class ComponentClient(Session):
         labels: Mapping[str, str] | None = None,
     ) -> Component:
         """Register a component. Its flavor checks the configuration, in which references may stand for secrets."""
-        from stackledger.domain import components
-
-        kind = ComponentType(component_type)
-        command = self._register_command(kind, name, flavor, configuration or {}, labels=labels or {})
-        self._change(components.DECIDER, command)
-        return self.get_component(kind, command.component_id)
+        return self._create_component(ComponentType(component_type), name, flavor, configuration or {}, labels or {})
 
     def update_component(
         self,
@@ -133,8 +129,17 @@ class ComponentClient(Session):
 
     def copy_component(self, component_type: str, name: str, new_name: str) -> Component:
         """Register a component with the flavor, configuration and labels of another."""
-        row, _ = self._seen_component(component_type, name)
-        return self.create_component(component_type, new_name, row.flavor, row.configuration, labels=row.labels)
+        from stackledger.domain.components import component_item
+
+        row, position = self._seen_component(component_type, name)
+        return self._create_component(
+            ComponentType(component_type),
+            new_name,
+            row.flavor,
+            row.configuration,
+            row.labels,
+            seen={component_item(row.id): position},
+        )
 
     def share_component(self, component_type: str, name: str) -> Component:
         """Mark a component as shared."""
@@ -153,16 +158,31 @@ class ComponentClient(Session):
     def delete_component(self, component_type: str, name: str) -> None:
         """Delete a component that is part of no stack."""
         from stackledger.domain import components
-        from stackledger.domain.events.components import component_tag
 
         row, position = self._seen_component(component_type, name)
         command = components.DeleteComponent(component_id=row.id)
-        self._change(components.DECIDER, command, seen={component_tag(row.id): position})
+        self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
 
     def component_logs(self, component_type: str, name: str | None = None) -> list[str]:
         """Return what the services behind a component wrote: nothing, as long as no flavor runs a service."""
         self.get_component(component_type, name)
         return []
+
+    def _create_component(
+        self,
+        kind: ComponentType,
+        name: str,
+        flavor: str,
+        configuration: Mapping[str, object],
+        labels: Mapping[str, str],
+        *,
+        seen: Mapping[Item, int] | None = None,
+    ) -> Component:
+        from stackledger.domain import components
+
+        command = self._register_command(kind, name, flavor, configuration, labels=labels)
+        self._change(components.DECIDER, command, seen=seen)
+        return self.get_component(kind, command.component_id)
 
     def _register_command(
         self,
@@ -267,9 +287,8 @@ class ComponentClient(Session):
 
     def _changed_component(self, row: ComponentRow, position: int, command: Any) -> Component:
         from stackledger.domain import components
-        from stackledger.domain.events.components import component_tag
 
-        self._change(components.DECIDER, command, seen={component_tag(row.id): position})
+        self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
         return self.get_component(row.type, row.id)
 
 

@@ -12,6 +12,7 @@ from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
     from stackledger.client.home_results import Secret
+    from stackledger.domain.event import Item
     from stackledger.domain.secrets import CreateSecret, DeleteSecret, UpdateSecret
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import SecretRow
@@ -60,39 +61,36 @@ class SecretClient(Session):
     def update_secret(self, name: str, values: Mapping[str, str], remove: Sequence[str] = ()) -> Secret:
         """Give keys new values, add keys, and remove keys that no configuration refers to."""
         from stackledger.domain import secrets
-        from stackledger.domain.events.components import secret_tag
 
         row, position = self._seen_secret(name)
         command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove))
         changed = {**values, **dict.fromkeys(remove)}
-        self._change_values(command, changed, seen={secret_tag(row.id): position})
+        self._change_values(command, changed, seen={secrets.secret_item(row.id): position})
         return self.get_secret(row.id)
 
     def rename_secret(self, name: str, new_name: str) -> Secret:
         """Give a secret that no configuration refers to another name."""
         from stackledger.domain import secrets
-        from stackledger.domain.events.components import secret_tag
 
         row, position = self._seen_secret(name)
         command = secrets.RenameSecret(secret_id=row.id, name=new_name)
-        self._change(secrets.DECIDER, command, seen={secret_tag(row.id): position})
+        self._change(secrets.DECIDER, command, seen={secrets.secret_item(row.id): position})
         return self.get_secret(row.id)
 
     def delete_secret(self, name: str) -> None:
         """Delete a secret that no configuration refers to, and its values."""
         from stackledger.domain import secrets
-        from stackledger.domain.events.components import secret_tag
 
         row, position = self._seen_secret(name)
         command = secrets.DeleteSecret(secret_id=row.id)
-        self._change_values(command, dict.fromkeys(row.keys), seen={secret_tag(row.id): position})
+        self._change_values(command, dict.fromkeys(row.keys), seen={secrets.secret_item(row.id): position})
 
     def _change_values(
         self,
         command: CreateSecret | UpdateSecret | DeleteSecret,
         values: Mapping[str, str | None],
         *,
-        seen: Mapping[str, int] | None = None,
+        seen: Mapping[Item, int] | None = None,
     ) -> None:
         """Have a command decided, and these values kept or forgotten if it is, whatever dies in between."""
         from stackledger.domain import secrets

@@ -18,7 +18,7 @@ from stackledger.wiring import Ledger
 
 if TYPE_CHECKING:
     from stackledger.domain.decider import Decider
-    from stackledger.domain.event import Context
+    from stackledger.domain.event import Context, Item
     from stackledger.eventlog.handler import Handled
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import ActiveStack, StackRow
@@ -97,12 +97,12 @@ class Session:
         decider: Decider[Command, State],
         command: Command,
         *,
-        seen: Mapping[str, int] | None = None,
+        seen: Mapping[Item, int] | None = None,
         context: Context | None = None,
     ) -> Handled[State]:
         """Have the command decided and appended; in a dry run DryRun is raised in place of appending.
 
-        `seen` says, for a tag, up to which position the caller had looked.
+        `seen` says, for an item, up to which position the caller had looked.
         """
         context = context or self._context()
         if not self._dry_run:

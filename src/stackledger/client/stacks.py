@@ -13,10 +13,12 @@ from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.domain.event import Item
     from stackledger.domain.stack_state import Scope
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import StackRow
 
+Parts = dict[ComponentType, tuple[str, ...]]
 Named = Mapping[str, Sequence[str]]
 """Components by type: their names or ids, the default one first."""
 
@@ -78,20 +80,8 @@ class StackClient(Session):
         decouple_stores: bool = False,
     ) -> Stack:
         """Register a stack of these components, and make it the active one with `activate`."""
-        from stackledger.domain import stacks
-        from stackledger.eventlog.ids import new_id
-
-        context = self._context()
-        command = stacks.RegisterStack(
-            stack_id=new_id(),
-            name=name,
-            components={ComponentType(kind): self._ids_of(kind, names) for kind, names in components.items()},
-            labels=dict(labels or {}),
-            decouple_stores=decouple_stores,
-            activate=(self._scope(context.actor),) if activate else (),
-        )
-        self._change(stacks.DECIDER, command, context=context)
-        return self.get_stack(command.stack_id)
+        parts, seen = self._seen_parts(components)
+        return self._create_stack(name, parts, labels or {}, seen, activate=activate, decouple_stores=decouple_stores)
 
     def update_stack(
         self,
@@ -103,8 +93,15 @@ class StackClient(Session):
     ) -> Stack:
         """Put these components in place of those of the same types, and add these labels."""
         row, position = self._seen(name)
-        parts = _parts(row) | {ComponentType(kind): self._ids_of(kind, names) for kind, names in components.items()}
-        return self._update(row, position, parts, {**row.labels, **(labels or {})}, decouple_stores=decouple_stores)
+        parts, seen = self._seen_parts(components)
+        return self._update(
+            row,
+            position,
+            _parts(row) | parts,
+            {**row.labels, **(labels or {})},
+            seen=seen,
+            decouple_stores=decouple_stores,
+        )
 
     def remove_stack_components(self, name: str | None, components: Named) -> Stack:
         """Take components out of a stack: those named of a type, or all of it where no name is given."""
@@ -115,7 +112,7 @@ class StackClient(Session):
             if not there:
                 raise NotFound(f"The stack {row.name!r} has no {ComponentType(kind).words}.")
             if names:
-                gone = self._ids_of(kind, names)
+                gone = self._seen_parts({kind: names})[0][ComponentType(kind)]
                 for component_id, each in zip(gone, names, strict=True):
                     if component_id not in there:
                         raise NotFound(
@@ -136,9 +133,11 @@ class StackClient(Session):
 
     def copy_stack(self, name: str, new_name: str, *, decouple_stores: bool = False) -> Stack:
         """Register a stack with the components and labels of another."""
-        row, _ = self._seen(name)
-        ids = {kind: [ref.id for ref in refs] for kind, refs in row.components.items()}
-        return self.create_stack(new_name, ids, labels=row.labels, decouple_stores=decouple_stores)
+        from stackledger.domain.stack_state import stack_item
+
+        row, position = self._seen(name)
+        seen = {stack_item(row.id): position}
+        return self._create_stack(new_name, _parts(row), row.labels, seen, decouple_stores=decouple_stores)
 
     def share_stack(self, name: str) -> Stack:
         """Mark a stack as shared."""
@@ -157,7 +156,7 @@ class StackClient(Session):
     def delete_stack(self, name: str, *, recursive: bool = False) -> None:
         """Delete a stack that is not active; with `recursive` the components too that no other stack uses."""
         from stackledger.domain import stacks
-        from stackledger.domain.events.stacks import stack_tag
+        from stackledger.domain.stack_state import stack_item
 
         context = self._context()
 
@@ -179,16 +178,18 @@ class StackClient(Session):
             environment_stack_id=self._environment_stack_id(),
             take_along=take_along,
         )
-        self._change(stacks.DECIDER, command, seen={stack_tag(row.id): position}, context=context)
+        self._change(stacks.DECIDER, command, seen={stack_item(row.id): position}, context=context)
 
     def activate_stack(self, name: str, *, everywhere: bool = False) -> Stack:
         """Make a stack the active one for the repository around, or for the user with `everywhere` or without one."""
         from stackledger.domain import stacks
+        from stackledger.domain.stack_state import named_stack_item
 
         context = self._context()
-        row, _ = self._seen(name)
+        row, position = self._seen(name)
         command = stacks.ActivateStack(stack_id=row.id, scope=self._scope(context.actor, everywhere=everywhere))
-        self._change(stacks.DECIDER, command, context=context)
+        seen = {named_stack_item(row.id): position}
+        self._change(stacks.DECIDER, command, seen=seen, context=context)
         if self._ledger.environment.get(ACTIVE_STACK):
             self._notify(f"{ACTIVE_STACK} is set, so its stack stays the active one in this environment.")
         return self.get_stack(row.id)
@@ -197,13 +198,46 @@ class StackClient(Session):
         """Return for whom `activate_stack` activates here: `repository`, or `global`, always so with `everywhere`."""
         return "global" if everywhere or self._ledger.repository_id is None else "repository"
 
-    def _ids_of(self, kind: str, names: Sequence[str]) -> tuple[str, ...]:
-        def query(view: View) -> tuple[str, ...]:
-            return tuple(
-                registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
-            )
+    def _seen_parts(self, components: Named) -> tuple[Parts, dict[Item, int]]:
+        """Return the ids of components, and at which position each was seen under its name."""
+        from stackledger.domain.stack_parts import part_item
 
-        return self._read(query)
+        def query(view: View) -> tuple[Parts, int]:
+            parts = {
+                ComponentType(kind): tuple(
+                    registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
+                )
+                for kind, names in components.items()
+            }
+            return parts, view.position
+
+        parts, position = self._read(query)
+        return parts, {part_item(component_id): position for ids in parts.values() for component_id in ids}
+
+    def _create_stack(
+        self,
+        name: str,
+        parts: Parts,
+        labels: Mapping[str, str],
+        seen: Mapping[Item, int],
+        *,
+        activate: bool = False,
+        decouple_stores: bool = False,
+    ) -> Stack:
+        from stackledger.domain import stacks
+        from stackledger.eventlog.ids import new_id
+
+        context = self._context()
+        command = stacks.RegisterStack(
+            stack_id=new_id(),
+            name=name,
+            components=parts,
+            labels=dict(labels),
+            decouple_stores=decouple_stores,
+            activate=(self._scope(context.actor),) if activate else (),
+        )
+        self._change(stacks.DECIDER, command, seen=seen, context=context)
+        return self.get_stack(command.stack_id)
 
     def _active_id(self, view: View) -> str | None:
         stack = self._active_if_any(view)
@@ -233,9 +267,10 @@ class StackClient(Session):
         self,
         row: StackRow,
         position: int,
-        parts: Mapping[ComponentType, tuple[str, ...]],
+        parts: Parts,
         labels: Mapping[str, str],
         *,
+        seen: Mapping[Item, int] | None = None,
         decouple_stores: bool = False,
     ) -> Stack:
         from stackledger.domain import stacks
@@ -243,13 +278,13 @@ class StackClient(Session):
         command = stacks.UpdateStack(
             stack_id=row.id, components=parts, labels=dict(labels), decouple_stores=decouple_stores
         )
-        return self._changed(row, position, command)
+        return self._changed(row, position, command, seen)
 
-    def _changed(self, row: StackRow, position: int, command: Any) -> Stack:
+    def _changed(self, row: StackRow, position: int, command: Any, seen: Mapping[Item, int] | None = None) -> Stack:
         from stackledger.domain import stacks
-        from stackledger.domain.events.stacks import stack_tag
+        from stackledger.domain.stack_state import stack_item
 
-        self._change(stacks.DECIDER, command, seen={stack_tag(row.id): position})
+        self._change(stacks.DECIDER, command, seen={**(seen or {}), stack_item(row.id): position})
         return self.get_stack(row.id)
 
 
@@ -265,5 +300,5 @@ def _stack(row: StackRow, active_id: str | None, names: Mapping[str, str]) -> St
     )
 
 
-def _parts(row: StackRow) -> dict[ComponentType, tuple[str, ...]]:
+def _parts(row: StackRow) -> Parts:
     return {ComponentType(kind): tuple(ref.id for ref in refs) for kind, refs in row.components.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackledger.client.components import ComponentClient
 from stackledger.client.results import Stack
-from stackledger.client.stacks import StackClient
+from stackledger.client.stacks import Parts, StackClient
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import AlreadyExists, InvalidValue, NotFound
 from stackledger.domain.names import quoted
@@ -50,19 +50,24 @@ class TransferClient(StackClient, ComponentClient):
         differs is in the way, and nothing is changed.
         """
         from stackledger.domain import stacks
+        from stackledger.domain.components import component_item
         from stackledger.eventlog.ids import new_id
 
         stack_name, labels, wanted = _checked_export(exported)
+
+        def query(view: View) -> tuple[dict[ComponentType, list[str | None]], int]:
+            same = {kind: [self._same(view, kind, each) for each in several] for kind, several in wanted.items()}
+            return same, view.position
+
+        there, position = self._read(query)
         new: list[RegisterComponent] = []
-        parts: dict[ComponentType, tuple[str, ...]] = {}
+        parts: Parts = {}
         for kind, components in wanted.items():
             ids = []
-            for component in components:
-                there = self._same_component(kind, component)
-                if there is None:
+            for component, known in zip(components, there[kind], strict=True):
+                if known is None:
                     new.append(self._registration(kind, component))
-                    there = new[-1].component_id
-                ids.append(there)
+                ids.append(known or new[-1].component_id)
             parts[kind] = tuple(ids)
         register = stacks.RegisterStack(
             stack_id=new_id(),
@@ -71,7 +76,9 @@ class TransferClient(StackClient, ComponentClient):
             labels=labels,
             decouple_stores=decouple_stores,
         )
-        self._change(stacks.DECIDER, stacks.AssembleStack(new=tuple(new), stack=register))
+        used = [component_id for several in there.values() for component_id in several if component_id is not None]
+        seen = {component_item(component_id): position for component_id in used}
+        self._change(stacks.DECIDER, stacks.AssembleStack(new=tuple(new), stack=register), seen=seen)
         return self.get_stack(register.stack_id)
 
     def restore_stack(self, name: str, as_of: str | int, *, decouple_stores: bool = False) -> Stack:
@@ -82,7 +89,7 @@ class TransferClient(StackClient, ComponentClient):
         since other stacks may use them, and so does the name of a stack that is still there.
         """
         from stackledger.domain import stacks
-        from stackledger.domain.events.stacks import stack_tag
+        from stackledger.domain.stack_state import stack_item
         from stackledger.eventlog.ids import new_id
 
         def then(view: View) -> tuple[StackRow, dict[str, ComponentRow]]:
@@ -127,7 +134,7 @@ class TransferClient(StackClient, ComponentClient):
                 decouple_stores=decouple_stores,
             )
         command = stacks.AssembleStack(new=tuple(again.values()), stack=stack)
-        self._change(stacks.DECIDER, command, seen={stack_tag(old.id): position})
+        self._change(stacks.DECIDER, command, seen={stack_item(old.id): position})
         return self.get_stack(stack.stack_id)
 
     def stack_requirements(self, name: str | None = None, *, as_of: str | int | None = None) -> list[str]:
@@ -138,11 +145,11 @@ class TransferClient(StackClient, ComponentClient):
                 needed.update(self._flavor(ComponentType(kind), ref.flavor, as_of=as_of)[1].requirements)
         return sorted(needed)
 
-    def _same_component(self, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
+    def _same(self, view: View, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
         """Return the id of the same component, None where the name is free, or raise AlreadyExists."""
         # By this very name: the beginning of somebody's id may be a name as well.
         asked = self._asked({"name": f"equals:{wanted['name']}"}, None, 1, 1)
-        found = self._read(lambda view: registry_queries.components(view, kind.value, asked)).items
+        found = registry_queries.components(view, kind.value, asked).items
         if not found:
             return None
         row = found[0]

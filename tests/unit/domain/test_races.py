@@ -21,9 +21,8 @@ from stackledger.domain.errors import (
     Refused,
     StackledgerError,
 )
-from stackledger.domain.event import Context
-from stackledger.domain.events.stacks import stack_tag
-from stackledger.domain.stack_state import Scope
+from stackledger.domain.event import Context, Item
+from stackledger.domain.stack_state import Scope, stack_item
 from stackledger.eventlog.codec import decode
 from stackledger.eventlog.handler import CommandHandler
 from stackledger.eventlog.stored import StoredEvent
@@ -69,7 +68,7 @@ class Race:
         )
 
     def give(
-        self, decider: Decider[Command, State], command: Command, seen: Mapping[str, int] | None = None
+        self, decider: Decider[Command, State], command: Command, seen: Mapping[Item, int] | None = None
     ) -> list[str]:
         context = Context(command_id="c", time=0, actor="user", host="host")
         handled = self.handler.handle(decider, command, context, seen=seen)
@@ -212,7 +211,7 @@ def test_a_component_that_somebody_else_came_to_use_is_not_taken_along() -> None
 def test_of_two_updates_of_one_stack_the_second_is_told_and_changes_nothing() -> None:
     race = Race()
     race.give(*S)
-    seen = {stack_tag("s"): len(race.log.events)}
+    seen = {stack_item("s"): len(race.log.events)}
     race.overtaken(stacks.DECIDER, stacks.UpdateStack(stack_id="s", components=DEFAULT_PARTS, labels={"by": "one"}))
     with pytest.raises(ChangedMeanwhile, match=r"stack\.updated/1"):
         race.give(
@@ -226,7 +225,7 @@ def test_of_two_updates_of_one_stack_the_second_is_told_and_changes_nothing() ->
 def test_a_change_of_another_stack_is_no_change_of_this_one() -> None:
     race = Race()
     race.give(*S)
-    seen = {stack_tag("s"): len(race.log.events)}
+    seen = {stack_item("s"): len(race.log.events)}
     race.overtaken(*OTHER_ON_A)
     update = stacks.UpdateStack(stack_id="s", components=DEFAULT_PARTS, labels={})
     assert race.give(stacks.DECIDER, update, seen=seen) == ["stack.updated/1"]

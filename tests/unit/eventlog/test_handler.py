@@ -12,7 +12,7 @@ from eventsourcing.dcb.popo import InMemoryDCBRecorder
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, Refused
-from stackledger.domain.event import Boundary, Context, Event, Recorded, item
+from stackledger.domain.event import Boundary, Context, Event, Item, Recorded, item
 from stackledger.domain.events.stacks import StackShared, StackUnshared, stack_tag
 from stackledger.eventlog.codec import decode, encode
 from stackledger.eventlog.handler import MAX_TRIES, CommandHandler, Known
@@ -31,8 +31,12 @@ class Share:
     at_most: int = 100
 
 
+def item_of(stack: str) -> Item:
+    return item(stack_tag(stack), StackShared, StackUnshared)
+
+
 def boundary(command: Share) -> Boundary:
-    return tuple(item(stack_tag(stack), StackShared, StackUnshared) for stack in command.stacks[:1])
+    return tuple(item_of(stack) for stack in command.stacks[:1])
 
 
 def decide(command: Share, shares: int) -> Sequence[Event]:
@@ -205,7 +209,7 @@ def test_whoever_had_not_seen_the_last_change_is_told_and_nothing_is_changed() -
         log.recorder, lambda: "id", describe=lambda recorded: f"{recorded.envelope.actor} was here"
     )
     with pytest.raises(ChangedMeanwhile, match=r"me was here \(position 2\)") as caught:
-        handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 1})
+        handler.handle(SHARE, Share(), CONTEXT, seen={item_of("s"): 1})
     assert "position 1" not in str(caught.value)
     assert len(log.events) == 2
 
@@ -213,14 +217,24 @@ def test_whoever_had_not_seen_the_last_change_is_told_and_nothing_is_changed() -
 def test_whoever_had_seen_the_last_change_may_go_on() -> None:
     log = Log()
     log.share()
-    assert log.handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 1, "stack:t": 0}).known == Known(2, 2)
+    assert log.handler.handle(SHARE, Share(), CONTEXT, seen={item_of("s"): 1, item_of("t"): 0}).known == Known(2, 2)
+
+
+def test_what_the_caller_looked_at_is_part_of_the_boundary() -> None:
+    log = Log()
+    log.share("t")
+    seen = {item_of("t"): 1}
+    log.recorder.fates = [after(lambda: log.share("t"))]
+    with pytest.raises(ChangedMeanwhile, match=r"stack\.shared/1 \(position 2\)"):
+        log.handler.handle(SHARE, Share(), CONTEXT, seen=seen)
+    assert log.ids == ["other-0", "other-1"]
 
 
 def test_a_change_that_comes_between_is_told_too() -> None:
     log = Log()
     log.recorder.fates = [after(log.share)]
     with pytest.raises(ChangedMeanwhile, match=r"stack\.shared/1 \(position 1\)"):
-        log.handler.handle(SHARE, Share(), CONTEXT, seen={"stack:s": 0})
+        log.handler.handle(SHARE, Share(), CONTEXT, seen={item_of("s"): 0})
     assert log.ids == ["other-0"]
 
 
