@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TextIO
 
 from bench.append import PLACE
 from bench.figures import Figure, paired, took
@@ -89,8 +90,9 @@ class _Nobody:
     def happened(self, recorded: Recorded) -> None:
         """Watch nothing."""
 
-    def make_room(self) -> None:
+    def show(self, stream: TextIO, text: str) -> None:
         """Be in nobody's way."""
+        stream.write(text)
 
 
 def runner(home: Path, recorder: SQLiteRecorder) -> Run:

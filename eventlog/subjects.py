@@ -116,7 +116,8 @@ class SubjectDirectory:
         if self._connection is None:
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = sqlite3.connect(self._path, timeout=10)
+            # What a thread opened, whichever thread comes last closes.
+            connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(_SCHEMA)
             self._connection = connection

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
@@ -38,13 +39,14 @@ class Failure:
 class Executor:
     """Executes steps.
 
-    `redactor` takes secrets out of what is kept; `make_room` is called before a step writes to the terminal.
+    `redactor` takes secrets out of what is kept; `show` writes a text to the stream that it was printed
+    to.
     """
 
     store: ArtifactStore
     new_id: Callable[[], str]
     redactor: Redactor
-    make_room: Callable[[], None]
+    show: Callable[[TextIO, str], None]
 
     def execute(
         self, step: StepPlan, inputs: Mapping[str, Produced], context: StepContext, log_path: Path
@@ -56,7 +58,7 @@ class Executor:
         """
         name, attempt = context.step_run.name, context.step_run.attempt
         log = StepLog(log_path, self.redactor)
-        with captured(log, self.make_room), executing(context):
+        with captured(log, self.show), executing(context):
             try:
                 value = self._called(step, inputs)
                 outputs = self._kept(step, value)

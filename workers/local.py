@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from stackledger.domain.errors import RunFailed, raised, sentence
 from stackledger.domain.event import Context, Recorded
@@ -30,8 +30,8 @@ class Progress(Protocol):
     def happened(self, recorded: Recorded) -> None:
         """Take note of an event of the run, right after it came into the log."""
 
-    def make_room(self) -> None:
-        """Take away what would be in the way of a step that is about to write to the terminal."""
+    def show(self, stream: TextIO, text: str) -> None:
+        """Write what a step printed to the stream that it printed it to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class _Drive:
             store=services.store,
             new_id=services.new_id,
             redactor=services.redactor,
-            make_room=services.progress.make_room,
+            show=services.progress.show,
         )
         self._run_id = run_id
         first = services.make_context()

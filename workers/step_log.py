@@ -84,11 +84,11 @@ class Tee:
     threads which steps started, whose step cannot be told, goes to all.
     """
 
-    def __init__(self, shown: TextIO | None, log: StepLog, source: str, make_room: Callable[[], None]) -> None:
+    def __init__(self, shown: TextIO | None, log: StepLog, source: str, show: Callable[[TextIO, str], None]) -> None:
         self.shown = shown
         self.log = log
         self._source = source
-        self._make_room = make_room
+        self._show = show
 
     def write(self, text: str) -> int:
         """Write to both."""
@@ -97,8 +97,7 @@ class Tee:
         if _writing.get() in {None, self.log}:
             self.log.write(text, self._source)
         if self.shown is not None:
-            self._make_room()
-            self.shown.write(text)
+            self._show(self.shown, text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -117,14 +116,14 @@ class Tee:
 
 
 @contextmanager
-def captured(log: StepLog, make_room: Callable[[], None]) -> Iterator[None]:
+def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[None]:
     """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were.
 
-    `make_room` is called before anything is written to the streams themselves.
+    `show` writes a text to the stream that it was meant for.
     """
     with _installing:
         before = sys.stdout, sys.stderr
-        out, err = Tee(before[0], log, "stdout", make_room), Tee(before[1], log, "stderr", make_room)
+        out, err = Tee(before[0], log, "stdout", show), Tee(before[1], log, "stderr", show)
         sys.stdout, sys.stderr = out, err
         _redirect({id(before[0]): out, id(before[1]): err})
     token = _writing.set(log)

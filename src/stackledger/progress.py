@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -21,12 +23,12 @@ from stackledger.domain.names import visible
 from stackledger.workers.step_log import Tee, talk
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from stackledger.domain.event import Recorded
 
 _SECOND = 1_000_000
-_FRAMES = 12.5
+_FRAME_SECONDS = 0.08
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN_FRAMES = "-\\|/"
 
 
 class Lines:
@@ -50,12 +52,13 @@ class Lines:
         """Say what happened, if it is of interest while a run goes on."""
         line = self._line(recorded)
         if line is not None:
-            # Whoever watched may have gone away, or the terminal with them: the run goes on.
-            with contextlib.suppress(OSError):
+            # Whoever watched may have gone away, the terminal with them, or a step closed the stream: the run goes on.
+            with contextlib.suppress(OSError, ValueError):
                 self._write(visible(line))
 
-    def make_room(self) -> None:
-        """Know that a step is about to write to the same terminal; lines are in nobody's way."""
+    def show(self, stream: TextIO, text: str) -> None:
+        """Write what a step printed to the stream that it printed it to; lines are in nobody's way."""
+        stream.write(text)
 
     def _line(self, recorded: Recorded) -> str | None:  # noqa: PLR0911 - one line for each event
         event, time = recorded.event, recorded.envelope.time
@@ -86,69 +89,163 @@ class Lines:
         return _seconds(time - self._since.get(step, time))
 
 
-class LiveLines(Lines):
-    """The same lines, and below them a spinner with the step that is running, until that step writes something.
+class Screen:
+    """A terminal that all runs of this process share: their lines, and below them a spinner with the running steps.
 
-    The two cannot share a terminal: a spinner that goes on would have to take over the streams of the step, and what is
+    A spinner cannot share a terminal with what steps write: it would have to take over their streams, and what is
     redirected to a file, drawn over by a carriage return or wider than the terminal would not arrive as it was meant.
+    So it goes as soon as a step writes something, and comes back with the next line, without that step. It leaves the
+    cursor alone: a process that is killed takes nothing with it that the terminal needs.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
+        self.stream = stream
+        self._lock = threading.RLock()  # a signal may come, and its handler print, while something is being written
+        self._running: dict[Lines, str] = {}
+        self._is_drawn = False
+        self._unfinished: TextIO | None = None
+        self._watchers = 0
+        self._over = threading.Event()
+        self._frames = _FRAMES if _can_write(stream, _FRAMES) else _PLAIN_FRAMES
+        self._frame = 0
+        self._form = "{} {}" if os.environ.get("NO_COLOR") else "\x1b[32m{}\x1b[0m {}"
+        # A step may fork, and the child print.
+        os.register_at_fork(
+            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._lock.release
+        )
 
-        # This very stream: while a step runs, sys.stderr is one that also writes to the step's log.
-        console = Console(file=stream, highlight=False)
-        super().__init__(lambda line: console.print(line, markup=False, soft_wrap=True))
-        self._console = console
-        self._spinner: Live | None = None
+    def enter(self) -> None:
+        """Begin to be watched by one more."""
+        with self._lock:
+            self._watchers += 1
+            if self._watchers == 1:
+                self._over = threading.Event()
+                threading.Thread(target=self._turn, args=(self._over,), daemon=True).start()
+
+    def leave(self, watcher: Lines) -> None:
+        """Be watched by one less."""
+        with self._lock:
+            self._watchers -= 1
+            if not self._watchers:
+                self._over.set()
+            with contextlib.suppress(OSError, ValueError):
+                self.now_running(watcher, None)
+
+    def say(self, line: str) -> None:
+        """Write a line of its own."""
+        with self._lock:
+            self._clear()
+            if self._unfinished is not None:
+                self._unfinished.flush()
+                self._unfinished = None
+                line = f"\n{line}"
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
+
+    def now_running(self, watcher: Lines, text: str | None) -> None:
+        """Show which step somebody watches now, None for none, beside those that others watch."""
+        with self._lock:
+            self._clear()
+            self._running.pop(watcher, None)
+            if text is not None:
+                self._running[watcher] = text
+            self._draw()
+
+    def show(self, watcher: Lines, stream: TextIO, text: str) -> None:
+        """Write what the step printed that somebody watches, and nothing beside it until the next line."""
+        with self._lock:
+            self._clear()
+            self._running.pop(watcher, None)
+            stream.write(text)
+            if text:
+                self._unfinished = None if text.endswith("\n") else stream
+
+    def _turn(self, over: threading.Event) -> None:
+        while not over.wait(_FRAME_SECONDS):
+            with self._lock, contextlib.suppress(OSError, ValueError):
+                if self._is_drawn:
+                    self._frame += 1
+                    self._draw()
+
+    def _draw(self) -> None:
+        if self._running and self._unfinished is None:
+            shown = self._form.format(self._frames[self._frame % len(self._frames)], ", ".join(self._running.values()))
+            # What is wider than the terminal is cut off there: a second line could not be taken away again.
+            self.stream.write(f"\r\x1b[2K\x1b[?7l{shown}\x1b[?7h")
+            self.stream.flush()
+            self._is_drawn = True
+
+    def _clear(self) -> None:
+        if self._is_drawn:
+            self._is_drawn = False
+            self.stream.write("\r\x1b[2K")
+            self.stream.flush()
+
+
+class LiveLines(Lines):
+    """The same lines on a terminal, with a spinner."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen.say)
+        self._screen = screen
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._screen.enter()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take the spinner away."""
-        self._stop()
+        """End watching, and take the spinner away."""
+        self._screen.leave(self)
 
     def happened(self, recorded: Recorded) -> None:
         """Say what happened, and show what is running now."""
-        self._stop()
         super().happened(recorded)
-        if isinstance(recorded.event, StepStarted):
-            self._spin(f"{visible(recorded.event.step)} is running")
+        event = recorded.event
+        with contextlib.suppress(OSError, ValueError):
+            self._screen.now_running(self, f"{event.step} is running" if isinstance(event, StepStarted) else None)
 
-    def make_room(self) -> None:
-        """Take the spinner away for the rest of the step."""
-        self._stop()
+    def show(self, stream: TextIO, text: str) -> None:
+        """Write what a step printed, where nothing is in its way."""
+        if _is_terminal(stream):
+            self._screen.show(self, stream, text)
+        else:
+            stream.write(text)
 
-    def _spin(self, text: str) -> None:
-        from rich.live import Live
-        from rich.spinner import Spinner
-        from rich.text import Text
 
-        self._spinner = Live(
-            Spinner("dots", Text(text), style="green"),
-            console=self._console,
-            refresh_per_second=_FRAMES,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._spinner.start()
-
-    def _stop(self) -> None:
-        spinner = self._spinner
-        # Whichever of the step's threads comes first takes it away; the others wait for that within `stop`.
-        if spinner is not None:
-            spinner.stop()
-            self._spinner = None
+_screen: Screen | None = None
+_finding = threading.Lock()
 
 
 def watcher() -> Lines:
     """Return who watches the runs of this process: on standard error, since results have standard output."""
     # A run within a step is watched by lines: the spinner's frames would all go to the log of that step.
     stream = talk()
-    if stream is not None and stream.isatty() and not isinstance(stream, Tee):
-        return LiveLines(stream)
-    return Lines(lambda line: print(line, file=stream, flush=True))
+    if stream is None or isinstance(stream, Tee) or not _is_terminal(stream):
+        return Lines(lambda line: print(line, file=stream, flush=True))
+    global _screen  # noqa: PLW0603 - there is one terminal, whoever runs something on it
+    with _finding:
+        if _screen is None or _screen.stream is not stream:
+            _screen = Screen(stream)
+    return LiveLines(_screen)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Say whether a stream, which may be anybody's object, is a terminal that knows more than to write lines."""
+    try:
+        return stream.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _can_write(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True
 
 
 def _seconds(microseconds: int) -> str:

@@ -108,7 +108,76 @@ def test_a_terminal_shows_a_spinner_and_what_a_step_prints_as_it_was_printed() -
     assert "\nINFO:project:logged\n" in shown(text)
     assert "\nfrom a child\n" in shown(text)
     assert "\nThe run has finished in " in shown(text)
-    assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor is shown again"
+    assert "\x1b[?25l" not in text, "a run that is killed leaves the cursor as it was"
+    assert text.count("\x1b[?7l") == text.count("\x1b[?7h"), "lines are broken as before"
+
+
+UNFINISHED = """
+import sys
+from stackledger import pipeline, step
+
+@step
+def half():
+    sys.stdout.write("half a line")
+
+@pipeline
+def p():
+    half()
+
+p()
+"""
+
+
+def test_a_line_that_a_step_left_unfinished_is_ended_before_the_next() -> None:
+    assert "half a line\nStep half has finished" in shown(on_a_terminal(UNFINISHED))
+
+
+TOGETHER = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from stackledger import pipeline, step
+
+both = threading.Barrier(2)
+
+@step
+def silent(number: int) -> int:
+    both.wait(30)
+    both.wait(30)
+    return number
+
+@step
+def talks(number: int) -> int:
+    both.wait(30)
+    for row in range(300):
+        print(f"row {row} of {number}")
+    both.wait(30)
+    return number
+
+@pipeline
+def mixed(number: int):
+    if number % 2:
+        talks(silent(talks(number)))
+    else:
+        silent(talks(silent(number)))
+
+with ThreadPoolExecutor(2) as pool:
+    for run in pool.map(mixed, range(2)):
+        assert run.status == "completed"
+"""
+
+
+def test_two_runs_at_once_share_the_terminal_line_by_line() -> None:
+    text = on_a_terminal(TOGETHER)
+    lines = [line for line in screen(text).splitlines() if line]
+    odd = [line for line in lines if not re.fullmatch(r"(row \d+ of \d|(Run|Step|The run) .+\.)", line)]
+    assert odd == []
+    assert sum(line.startswith("row ") for line in lines) == 3 * 300
+    assert "silent is running, talks is running" in text or "talks is running, silent is running" in text
+
+
+def screen(text: str) -> str:
+    """Return what is left on the screen after whole lines were taken away."""
+    return shown(re.sub(r"\x1b\[\?7l.*?\x1b\[\?7h", "", text).replace("\r\x1b[2K", ""))
 
 
 def test_what_steps_print_goes_where_standard_output_goes_although_a_spinner_is_on_the_terminal() -> None:
@@ -163,6 +232,7 @@ def test_runs_of_several_threads_say_nothing_in_the_logs_of_each_others_steps() 
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("The run has finished") == 8
+    assert "Traceback" not in done.stderr
 
 
 def test_colour_is_left_out_where_it_is_not_wanted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from stackledger.domain.event import Context, Recorded
 from stackledger.domain.events.runs import (
@@ -98,8 +99,8 @@ class LocalHome:
     def happened(self, recorded: Recorded) -> None:
         self.seen.append(recorded)
 
-    def make_room(self) -> None:
-        pass
+    def show(self, stream: TextIO, text: str) -> None:
+        stream.write(text)
 
     def recorded(self) -> list[Recorded]:
         """Return everything in the log."""
