@@ -23,6 +23,9 @@ from stackledger.domain.names import quoted
 
 PROGRAM = "stackledger"
 
+_COMPLETE = "_STACKLEDGER_COMPLETE"
+"""The variable by which a shell asks what a word could become."""
+
 _GROUPS = {
     "stack": ("Combine components into stacks, and activate one.", "stacks"),
     **{kind.group: (f"Configure components of type {kind.words}.", "components") for kind in ComponentType},
@@ -77,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _refuse_what_is_no_text(given)
+        if _COMPLETE in os.environ:
+            import_module("stackledger.cli.completion").prepare(os.environ)
         status = root().main(args=given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:

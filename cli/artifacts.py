@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stackledger.cli.calls import Call
+from stackledger.cli.completion import artifact_names
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
@@ -48,7 +49,12 @@ def list_artifacts(call: Call) -> Listing:
 def describe(
     call: Call,
     name: Annotated[
-        str, typer.Argument(metavar="ARTIFACT", help="The artifact, by id, or the newest version by name.")
+        str,
+        typer.Argument(
+            metavar="ARTIFACT",
+            autocompletion=artifact_names,
+            help="The artifact, by id, or the newest version by name.",
+        ),
     ],
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="Another version than the newest.")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from stackledger.cli.calls import Call, Done
+from stackledger.cli.completion import component_types
 from stackledger.cli.groups import Group
 from stackledger.cli.options import FlavorName, Yes
 from stackledger.cli.printing import Column, Details, Listing, Table, ticked
@@ -26,7 +27,11 @@ _COLUMNS = [
 Kind = Annotated[
     str | None,
     typer.Option(
-        "--type", "-t", metavar="TYPE", help="Only flavors of this type of component, such as artifact-store."
+        "--type",
+        "-t",
+        metavar="TYPE",
+        autocompletion=component_types,
+        help="Only flavors of this type of component, such as artifact-store.",
     ),
 ]
 Source = Annotated[str, typer.Argument(metavar="MODULE.CLASS", help="The dotted name of the flavor's class.")]

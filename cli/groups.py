@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand
 
-from stackledger.cli import options
+from stackledger.cli import completion, options
 from stackledger.cli.calls import Call, Result, show
 from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
 from stackledger.cli.printing import Listing
@@ -218,6 +218,17 @@ class Group:
             raise typer.Exit(call.exit_status)
 
 
+_COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
+    "stack": completion.stack_names,
+    "flavor": completion.flavor_names,
+    "pipeline": completion.pipeline_names,
+    "run": completion.run_names,
+    "status": completion.run_statuses,
+    "type": completion.event_types,
+}
+"""What completes the values of filters."""
+
+
 def _filter(name: str, text: str) -> Any:
     """Return the option of a filter: labels, tags and types may be several, since and until are moments."""
     several = name in {"label", "tag", "type"}
@@ -227,6 +238,7 @@ def _filter(name: str, text: str) -> Any:
         metavar="POSITION|TIME" if moment else "KEY[=VALUE]" if name == "label" else name.upper(),
         help=text,
         callback=options.moment if moment else None,
+        autocompletion=_COMPLETIONS.get(name),
     )
     return Annotated[list[str] | None if several else str | None, option]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stackledger.cli.calls import Call, Done
+from stackledger.cli.completion import integration_names
 from stackledger.cli.groups import Group
 from stackledger.cli.options import Yes
 from stackledger.cli.printing import Column, Lines, Listing, ticked
@@ -21,9 +22,12 @@ _COLUMNS = [
     Column("FOR", "summary"),
 ]
 
-Name = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The integration.")]
+Name = Annotated[str, typer.Argument(metavar="INTEGRATION", autocompletion=integration_names, help="The integration.")]
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="INTEGRATION…", help="The integrations; all if none is given.")
+    list[str] | None,
+    typer.Argument(
+        metavar="INTEGRATION…", autocompletion=integration_names, help="The integrations; all if none is given."
+    ),
 ]
 
 

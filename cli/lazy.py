@@ -38,6 +38,10 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, Stub) else command, rest
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete commands in both spellings."""
+        return super().shell_complete(ctx, incomplete.replace("_", "-"))
+
     def loaded(self) -> Iterable[tuple[str, Any]]:
         """Load and yield every command, for the reference and for tests."""
         for name, command in self.commands.items():

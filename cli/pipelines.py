@@ -8,6 +8,7 @@ import typer
 
 from stackledger.cli import runs
 from stackledger.cli.calls import Call
+from stackledger.cli.completion import pipeline_names
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Listing, Table, plain
@@ -33,7 +34,10 @@ def list_pipelines(call: Call) -> Listing:
 
 @GROUP.query("describe", example="stackledger pipeline describe training")
 def describe(
-    call: Call, name: Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline, by name.")]
+    call: Call,
+    name: Annotated[
+        str, typer.Argument(metavar="PIPELINE", autocompletion=pipeline_names, help="The pipeline, by name.")
+    ],
 ) -> Details:
     """Show a pipeline and its newest run."""
     item = call.client.get_pipeline(name, as_of=call.as_of).to_json()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stackledger.cli.calls import Call
+from stackledger.cli.completion import run_names
 from stackledger.cli.describing import configuration_text
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
@@ -42,7 +43,7 @@ _STEPS = [
     Column("OUTPUTS", "outputs", shown=False),
 ]
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run, by name or id.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", autocompletion=run_names, help="The run, by name or id.")]
 
 
 @GROUP.listing(

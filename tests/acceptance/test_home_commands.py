@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Finished, process, stackledger
+from tests.support.program import Finished, completions, process, stackledger
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -249,17 +249,6 @@ def test_a_shell_that_takes_the_script_completes_names() -> None:
     assert (done.stdout, done.stderr) == ("other-stack\n", "")
 
 
-def completions(*words: str) -> set[str]:
-    done = process(
-        env={
-            "_STACKLEDGER_COMPLETE": "complete_bash",
-            "COMP_WORDS": " ".join(("stackledger", *words)),
-            "COMP_CWORD": str(len(words)),
-        }
-    )
-    return set(done.out.split())
-
-
 def test_the_shell_completes_commands_and_names() -> None:
     ok("stack", "copy", "default", "other-stack")
     assert completions("sta") == {"stack", "status"}
@@ -267,3 +256,30 @@ def test_the_shell_completes_commands_and_names() -> None:
     assert completions("stack", "register", "x", "-o", "def") == {"default"}
     assert completions("artifact-store", "describe", "d") == {"default"}
     assert completions("artifact-store", "register", "x", "-f", "lo") == {"local"}
+
+
+def test_the_shell_completes_what_stands_after_an_option_in_both_spellings() -> None:
+    ok("stack", "list")
+    for option in ("--artifact-store", "--artifact_store"):
+        assert completions("stack", "register", "x", option, "d") == {"default"}
+        assert completions("stack", "register", "x", f"{option}=d") == {"default"}
+        # bash takes a word apart at its equals sign
+        assert completions("stack", "register", "x", option, "=", "d") == {"default"}
+        assert completions("stack", "register", "x", "-o", "default", option, "=") == {"default"}
+    assert completions("stack", "register", "x", "--artifact_s") == {"--artifact-store"}
+    assert completions("artifact_sto") == {"artifact-store"}
+
+
+def test_the_shell_completes_the_words_that_an_option_knows() -> None:
+    assert completions("flavor", "list", "--type", "artifact") == {"artifact-store"}
+    assert completions("flavor", "list", "--type", "artifact_") == {"artifact_store"}
+    assert completions("run", "list", "--status", "") == {"running", "completed", "failed", "dead"}
+    assert completions("log", "list", "--type", "stack.re") == {"stack.registered", "stack.renamed"}
+    assert completions("stack", "list", "--output", "") == {"table", "json", "yaml", "csv", "tsv"}
+    assert completions("integration", "install", "sk") == {"sklearn"}
+
+
+def test_completion_begins_no_log(home: Path) -> None:
+    for words in (["stack", "set", ""], ["artifact-store", "register", "x", "-f", ""], ["run", "describe", ""]):
+        assert completions(*words) == set()
+    assert not home.exists()

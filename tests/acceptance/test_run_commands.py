@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Finished, stackledger
+from tests.support.program import Finished, completions, stackledger
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -56,6 +56,9 @@ def test_a_run_is_listed_described_and_read_back() -> None:
     assert (run["pipeline"], run["status"], run["stack"]["name"]) == ("adding", "completed", "default")
     assert run["name"] in ok("run", "list").out
     assert ok("pipeline", "runs", "list").out == ok("run", "list").out
+    assert completions("run", "describe", "add") == completions("run", "logs", "") == {run["name"]}
+    assert completions("pipeline", "describe", "a") == {"adding"}
+    assert completions("artifact", "describe", "t") == {"total"}
     described = ok("run", "describe", run["name"], "--output=json").json
     assert {"id", "name", "pipeline", "status", "stack", "started", "ended", "steps"} <= set(described)
     assert [step["name"] for step in described["steps"]] == ["load", "add"]

@@ -61,3 +61,15 @@ def process(
     if check:
         assert finished.status == 0, finished.err
     return finished
+
+
+def completions(*words: str) -> set[str]:
+    """Return what bash would be offered for the last of the words."""
+    done = process(
+        env={
+            "_STACKLEDGER_COMPLETE": "complete_bash",
+            "COMP_WORDS": "\n".join(("stackledger", *words)),
+            "COMP_CWORD": str(len(words)),
+        }
+    )
+    return set(done.out.split())

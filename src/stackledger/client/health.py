@@ -24,6 +24,10 @@ _PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", 
 class HealthClient(StackClient, SecretClient, RunClient):
     """Status, doctor, views, and clearing up."""
 
+    def has_log(self) -> bool:
+        """Say whether there is anything to ask about yet. All other questions begin a log where there is none."""
+        return self._ledger.has_log()
+
     def list_projections(self) -> list[Projection]:
         """Return how far each projection has got; nothing is caught up."""
         from stackledger.client.home_results import Projection
