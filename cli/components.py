@@ -17,6 +17,7 @@ from stackledger.cli.options import (
     ComponentName,
     Force,
     Interactive,
+    LabelChanges,
     Labels,
     NameOfCopy,
     NewName,
@@ -29,7 +30,7 @@ from stackledger.cli.paging import pagination
 from stackledger.cli.parameters import ConfiguredCommand, ask_for_missing, once
 from stackledger.cli.printing import Column, Details, Lines, Listing, Table, pointing, ticked
 from stackledger.cli.talk import say
-from stackledger.cli.values import pairs, typed, with_files
+from stackledger.cli.values import label_changes, pairs, typed, with_files
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
 
@@ -91,7 +92,9 @@ def _add_registration(group: Group, kind: ComponentType) -> None:
         return Done(f"Successfully registered {kind} `{component.name}`.", component.to_json())
 
     @group.change("update", example=f"{program} update my_{kind} --label team=vision", cls=ConfiguredCommand)
-    def update(call: Call, name: ThisComponent = None, labels: Labels = None, interactive: Interactive = False) -> Done:
+    def update(
+        call: Call, name: ThisComponent = None, labels: LabelChanges = None, interactive: Interactive = False
+    ) -> Done:
         """Change a component's configuration or labels. --KEY=VALUE sets a key; NAME --help lists the keys."""
         configuration = with_files(once(call.given))
         if interactive:
@@ -100,7 +103,7 @@ def _add_registration(group: Group, kind: ComponentType) -> None:
             configuration |= ask_for_missing(fields, configuration, current=component.configuration)
         if not (configuration or labels):
             raise UsageError("Nothing to update was given.", hint="Give --KEY=VALUE, or --label KEY=VALUE.")
-        component = call.client.update_component(kind, name, configuration, labels=pairs(labels, "--label"))
+        component = call.client.update_component(kind, name, configuration, labels=label_changes(labels))
         return Done(f"Successfully updated {kind} `{component.name}`.", component.to_json())
 
 
@@ -142,9 +145,10 @@ def _add_upkeep(group: Group, kind: ComponentType) -> None:
     @group.change("delete", example=f"{program} delete my_{kind} --yes")
     def delete(call: Call, name: ComponentName, yes: Yes = False) -> Done:
         """Delete a component that is part of no stack."""
+        # What is deleted is the one that was asked about, whoever has its name after the answer.
         component = call.client.get_component(kind, name, prefix=False)
         call.confirm(f"Delete the {kind.words} '{component.name}'?", yes=yes)
-        call.client.delete_component(kind, name)
+        call.client.delete_component(kind, component.id)
         return Done(f"Deleted {kind} `{component.name}`.", component.to_json())
 
     @group.change("share", example=f"{program} share my_{kind}")

@@ -48,6 +48,15 @@ Force = Annotated[
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Set a label; may be given repeatedly.")
 ]
+LabelChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        "-l",
+        metavar="KEY[=VALUE]",
+        help="Set a label, or with KEY alone take it off; may be given repeatedly.",
+    ),
+]
 
 # Names.
 StackName = Annotated[str, typer.Argument(metavar="STACK", autocompletion=stack_names, help="The stack.")]

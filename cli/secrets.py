@@ -90,9 +90,10 @@ def rename(call: Call, name: SecretName, new_name: NewName = None, new_name_opti
 @GROUP.change("delete", example="stackledger secret delete aws --yes")
 def delete(call: Call, name: SecretName, yes: Yes = False) -> Done:
     """Delete a secret that no configuration refers to."""
+    # What is deleted is the one that was asked about, whoever has its name after the answer.
     secret = call.client.get_secret(name, prefix=False)
     call.confirm(f"Delete the secret '{secret.name}'?", yes=yes)
-    call.client.delete_secret(name)
+    call.client.delete_secret(secret.id)
     return Done(f"Secret '{secret.name}' successfully deleted.", _shown(secret))
 
 

@@ -20,6 +20,7 @@ from stackledger.cli.describing import (
 from stackledger.cli.groups import Group
 from stackledger.cli.options import (
     Force,
+    LabelChanges,
     Labels,
     NameOfCopy,
     NewName,
@@ -32,7 +33,7 @@ from stackledger.cli.options import (
 )
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Lines, Listing, Table, plain, pointing, ticked
-from stackledger.cli.values import pairs
+from stackledger.cli.values import label_changes, pairs
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
 
@@ -146,13 +147,13 @@ def update(
     call: Call,
     components: Mapping[str, list[str]],
     name: ThisStack = None,
-    labels: Labels = None,
+    labels: LabelChanges = None,
     decouple_stores: Decouple = False,
 ) -> Done:
-    """Put other components into a stack, or set labels. They take the place of those of the same type."""
+    """Put other components into a stack, or change its labels. Those of the same type make room."""
     if not (components or labels):
         raise UsageError("Nothing to update was given.", hint="For example -a OTHER_STORE, or --label team=vision.")
-    stack = call.client.update_stack(name, components, labels=pairs(labels, "--label"), decouple_stores=decouple_stores)
+    stack = call.client.update_stack(name, components, labels=label_changes(labels), decouple_stores=decouple_stores)
     return Done(f"Stack '{stack.name}' successfully updated!", stack.to_json())
 
 
@@ -185,9 +186,10 @@ def copy(call: Call, name: StackName, new_name: NameOfCopy, decouple_stores: Dec
 @GROUP.change("delete", example="stackledger stack delete my_stack --yes --recursive")
 def delete(call: Call, name: StackName, yes: Yes = False, recursive: Recursive = False) -> Done:
     """Delete a stack that is not active. Runs on it keep what they ran on."""
+    # What is deleted is the one that was asked about, whoever has its name after the answer.
     stack = call.client.get_stack(name, prefix=False)
     call.confirm(f"Delete the stack '{stack.name}'{' and components only it uses' if recursive else ''}?", yes=yes)
-    call.client.delete_stack(name, recursive=recursive)
+    call.client.delete_stack(stack.id, recursive=recursive)
     return Done(f"Deleted stack '{stack.name}'.", stack.to_json())
 
 

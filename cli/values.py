@@ -28,6 +28,18 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+def label_changes(given: Iterable[str] | None) -> dict[str, str | None]:
+    """Return the labels that `--label` got, to be set or, those without a value, to be taken off: None."""
+    several = list(given or ())
+    off = [text for text in several if text and "=" not in text]
+    found: dict[str, str | None] = {**pairs([text for text in several if text not in off], "--label")}
+    for key in off:
+        if key in found:
+            raise UsageError(f"--label got the key {quoted(key)} twice.")
+        found[key] = None
+    return found
+
+
 def file_text(path: str) -> str:
     """Return a file's text, less one newline at its end."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stackledger.domain.errors import InvalidValue
+from stackledger.domain.errors import InvalidValue, NotFound, near_names
 from stackledger.domain.names import quoted, visible
 
 MAX_KEY = 128
@@ -25,3 +25,11 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
                 hint=f"Values have at most {MAX_VALUE:,} visible characters.",
             )
     return dict(labels)
+
+
+def changed_labels(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the labels with these set, and those with None taken off; NotFound if such a one is not there."""
+    for key, value in changes.items():
+        if value is None and key not in labels:
+            raise NotFound(f"There is no label {quoted(key)} to take off.", near=near_names(key, labels))
+    return {key: value for key, value in {**labels, **changes}.items() if value is not None}

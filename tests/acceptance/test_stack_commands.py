@@ -182,6 +182,44 @@ def test_delete_recursive_takes_along_what_only_this_stack_used() -> None:
     assert stackledger("artifact-store", "describe", "my_artifact_store").status == 1
 
 
+@pytest.mark.parametrize(
+    ("register", "words"),
+    [
+        (("stack", "register", "x", "-o", "default", "-a", "default"), ("stack",)),
+        (("artifact-store", "register", "x", "--flavor=local"), ("artifact-store",)),
+    ],
+)
+def test_a_label_is_taken_off_by_its_key(register: tuple[str, ...], words: tuple[str, ...]) -> None:
+    ok(*register, "--label", "team=vision", "--label", "tier=gold")
+    assert json_of(*words, "update", "x", "-l", "team", "-l", "tier=silver")["labels"] == {"tier": "silver"}
+    done = stackledger(*words, "update", "x", "-l", "teir")
+    assert (done.status, "There is no label 'teir' to take off. Did you mean 'tier'?" in done.err) == (1, True)
+    assert json_of(*words, "describe", "x")["labels"] == {"tier": "silver"}
+    assert "take it off" in ok(*words, "update", "--help")
+
+
+@pytest.mark.parametrize(
+    ("register", "group"),
+    [
+        (("stack", "register", "x", "-o", "default", "-a", "default"), "stack"),
+        (("artifact-store", "register", "x", "--flavor=local"), "artifact-store"),
+        (("secret", "create", "x", "--key=1"), "secret"),
+    ],
+)
+def test_what_is_deleted_is_what_was_asked_about(
+    register: tuple[str, ...], group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ok(*register)
+
+    def meanwhile(_question: str) -> None:
+        ok(group, "delete", "x", "--yes")
+        ok(*register)
+
+    monkeypatch.setattr("stackledger.cli.calls.confirmed", meanwhile)
+    assert stackledger(group, "delete", "x").status == 1
+    assert json_of(group, "get" if group == "secret" else "describe", "x")["name"] == "x"
+
+
 def test_rename_copy_share_update_and_remove() -> None:
     with_a_second_stack()
     ok("stack", "rename", "a_new_local_stack", "-n", "second")

@@ -92,12 +92,14 @@ class ComponentClient(Session):
         name: str | None,
         configuration: Mapping[str, object] | None = None,
         *,
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str | None] | None = None,
     ) -> Component:
-        """Set these keys of a component's configuration and these labels; the others stay."""
+        """Set these keys of a component's configuration and these labels; None takes a label off. The others stay."""
+        from stackledger.domain.labels import changed_labels
+
         row, position = self._seen_component(component_type, name)
         return self._reconfigured(
-            row, position, {**row.configuration, **(configuration or {})}, {**row.labels, **(labels or {})}
+            row, position, {**row.configuration, **(configuration or {})}, changed_labels(row.labels, labels or {})
         )
 
     def remove_component_attributes(

@@ -88,17 +88,19 @@ class StackClient(Session):
         name: str | None,
         components: Named,
         *,
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str | None] | None = None,
         decouple_stores: bool = False,
     ) -> Stack:
-        """Put these components in place of those of the same types, and add these labels."""
+        """Put these components in place of those of the same types, and set these labels; None takes one off."""
+        from stackledger.domain.labels import changed_labels
+
         row, position = self._seen(name)
         parts, seen = self._seen_parts(components)
         return self._update(
             row,
             position,
             _parts(row) | parts,
-            {**row.labels, **(labels or {})},
+            changed_labels(row.labels, labels or {}),
             seen=seen,
             decouple_stores=decouple_stores,
         )

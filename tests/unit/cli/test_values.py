@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stackledger.cli.values import MAX_FILE, file_text, pairs, with_files
+from stackledger.cli.values import MAX_FILE, file_text, label_changes, pairs, with_files
 from stackledger.domain.errors import UsageError
 
 
@@ -24,6 +24,23 @@ def test_what_is_no_pair_is_refused(text: str) -> None:
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="'a' twice"):
         pairs(["a=1", "a=2"], "--label")
+
+
+def test_labels_without_a_value_are_to_be_taken_off() -> None:
+    assert label_changes(["a=1", "b", "c="]) == {"a": "1", "b": None, "c": ""}
+    assert label_changes(None) == {}
+
+
+@pytest.mark.parametrize("given", [["a", "a"], ["a=1", "a"], ["a=1", "a=2"]])
+def test_a_label_is_changed_once(given: list[str]) -> None:
+    with pytest.raises(UsageError, match="'a' twice"):
+        label_changes(given)
+
+
+@pytest.mark.parametrize("text", ["=b", ""])
+def test_a_label_without_a_key_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--label takes KEY=VALUE"):
+        label_changes([text])
 
 
 def test_a_file_stands_for_its_content_less_one_newline(tmp_path: Path) -> None:
