@@ -25,6 +25,9 @@ _FOREIGN = r"[^\x20-\x7e\n]"
 _NARROWEST = 5
 """Columns of the terminal that a cell takes at least: one wide letter, a blank on each side, and an edge."""
 
+_LEGIBLE = 9
+"""Letters that a line of a folded cell has at least, where there are as many."""
+
 
 class Column(NamedTuple):
     """A column of a list: the table's title, the key in JSON, how to get and how to show its value.
@@ -177,7 +180,10 @@ def print_rows(header: Sequence[str], items: Iterable[JSON], output: str) -> Non
 
 
 def print_table(table: Table) -> None:
-    """Draw a table with heavy edges, its cells folded to the width of the terminal or of `COLUMNS`."""
+    """Draw a table with heavy edges, its cells folded to the width of the terminal or of `COLUMNS`.
+
+    Where they would be folded to slivers, each row is drawn as a record instead: a line for each of its columns.
+    """
     from rich.box import HEAVY_EDGE
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -186,20 +192,40 @@ def print_table(table: Table) -> None:
     def text(raw: str) -> Text:
         return Text(visible(raw))  # a Text, because a str would be searched for markup and emoji names
 
+    console = Console(file=sys.stdout, width=_width(), highlight=False, markup=False, emoji=False)
+    rows = list(table.rows)
+    records = console.width < _readable_width(table.columns, rows)
     drawn = RichTable(
         box=HEAVY_EDGE,
-        show_lines=True,
+        show_lines=not records,
+        show_header=not records,
         title=text(table.title) if table.title else None,
         caption=text(table.caption) if table.caption else None,
     )
-    for column in table.columns:
+    for column in ("", "") if records else table.columns:
         drawn.add_column(text(column), overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(text, row))
-    console = Console(file=sys.stdout, width=_width(), highlight=False, markup=False, emoji=False)
+    for row in rows:
+        if records:
+            for title, cell in zip(table.columns, row, strict=True):
+                if cell:
+                    drawn.add_row(text(title), text(cell))
+            drawn.add_section()
+        else:
+            drawn.add_row(*map(text, row))
     # Narrower, and cells would vanish: a line that wraps is better.
-    console.width = max(console.width, _NARROWEST * len(table.columns) + 1)
+    console.width = max(console.width, _NARROWEST * len(drawn.columns) + 1)
     console.print(drawn)
+
+
+def _readable_width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a terminal has to be for a table: a few letters of each column, and the edges between them.
+
+    A table of two columns is never drawn otherwise, as its records would look the same.
+    """
+    if len(titles) < 3:  # noqa: PLR2004
+        return 0
+    columns = zip(titles, *rows, strict=True)
+    return sum(min(_LEGIBLE, max(map(len, cells))) + 3 for cells in columns) + 1
 
 
 def _width() -> int | None:

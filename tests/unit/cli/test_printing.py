@@ -84,6 +84,32 @@ def test_a_table_too_wide_to_fold_loses_nothing(
     assert [out.count(char) for char in "xyzw名前👉"] == [9, 5, 1, 1, 1, 1, 1]
 
 
+def _narrow(width: int, columns: int, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    patch.setenv("COLUMNS", str(width))
+    titles = [f"COLUMN_{at}" for at in range(columns)]
+    rows = [[f"value-{at}-of-row" if at % 4 else "" for at in range(columns)]] * 2
+    print_details(Details({}, [Table(titles, rows)]), "table")
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_rows_with_more_columns_than_can_be_read_side_by_side_are_records(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = _narrow(width, 18, monkeypatch, capsys)
+    assert sum("┃ COLUMN_1 " in line and "value-1-of-row" in line for line in lines) == 2
+    assert sum("COLUMN_" in line for line in lines) == 2 * 13, "empty cells take a line"
+    assert sum("┠" in line for line in lines) == 1, "records are divided"
+    assert max(map(len, lines)) <= width
+
+
+def test_a_table_that_can_be_folded_legibly_stays_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = _narrow(80, 6, monkeypatch, capsys)
+    assert all(line.count("│") + line.count("┼") + line.count("┯") + line.count("┷") == 5 for line in lines)
+
+
 def test_rows_in_a_pipe_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
     print_details(Details({}, [Table(["NAME"], [["x" * 300]])]), "table")
     assert "x" * 300 in capsys.readouterr().out
