@@ -10,10 +10,9 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import FlavorError, InvalidName, NotFound, near_names
@@ -26,8 +25,7 @@ GROUP = "stackledger.flavors"
 """The group of entry points by which other packages bring flavors: `TYPE.NAME = "module:Class"`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FlavorEntry:
+class FlavorEntry(NamedTuple):
     """A flavor as the catalogue lists it. `source` is `module:Class`; `custom` says that a user registered it."""
 
     type: ComponentType

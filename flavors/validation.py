@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,8 +22,7 @@ MAX_DEPTH = 50
 """Levels of nesting that a configuration may have: more is a mistake, or made to make readers fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldDescription:
+class FieldDescription(NamedTuple):
     """A field of a flavor's configuration, for help, `flavor describe` and questions."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stackledger.client.components import ComponentClient, registered_flavors
@@ -43,7 +42,7 @@ class FlavorClient(ComponentClient):
 
         entry, loaded = self._flavor(ComponentType(component_type), name, as_of=as_of)
         return _flavor(entry)._replace(
-            fields=[asdict(field) for field in describe_fields(loaded)], provisioning=loaded.provisioning
+            fields=[field._asdict() for field in describe_fields(loaded)], provisioning=loaded.provisioning
         )
 
     def register_flavor(self, component_type: str, source: str) -> Flavor:
