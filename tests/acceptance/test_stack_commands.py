@@ -373,6 +373,34 @@ def test_a_deleted_stack_is_restored_as_it_was() -> None:
     assert json_of("artifact-store", "describe", "my_artifact_store")["shared"] is True
 
 
+def test_a_stack_goes_back_to_before_it_was_deleted_and_restored() -> None:
+    with_a_second_stack()
+    ok("stack", "update", "a_new_local_stack", "--label", "first=yes")
+    position = str(json_of("log", "stats")["position"])
+    ok("stack", "delete", "a_new_local_stack", "-y", "-r")
+    ok("stack", "restore", "a_new_local_stack", "--as-of", position)
+    ok("stack", "update", "a_new_local_stack", "-a", "default", "--label", "first")
+    restored = json_of("stack", "describe", "a_new_local_stack")
+    ok("stack", "restore", "a_new_local_stack", "--as-of", position)
+    again = json_of("stack", "describe", "a_new_local_stack")
+    assert (again["id"], again["labels"]) == (restored["id"], {"first": "yes"})
+    assert [one["name"] for one in again["components"]["artifact_store"]] == ["my_artifact_store"]
+    assert json_of("artifact-store", "list")["pagination"]["total"] == 2
+
+
+def test_a_component_that_has_the_name_of_a_deleted_one_and_is_another_is_in_the_way(tmp_path: Path) -> None:
+    with_a_second_stack()
+    position = str(json_of("log", "stats")["position"])
+    ok("stack", "delete", "a_new_local_stack", "-y", "-r")
+    ok("artifact-store", "register", "my_artifact_store", "--flavor=local", f"--path={tmp_path}/other")
+    refused = stackledger("stack", "restore", "a_new_local_stack", "--as-of", position)
+    assert refused.status == 1
+    assert "artifact store named 'my_artifact_store', with another flavor or configuration" in refused.err
+    assert "Give it another name first" in refused.err
+    ok("artifact-store", "rename", "my_artifact_store", "other")
+    ok("stack", "restore", "a_new_local_stack", "--as-of", position)
+
+
 def test_stores_that_others_have_paired_since_are_decoupled_when_asked() -> None:
     with_a_second_stack()
     ok("metadata-store", "register", "meta", "-f", "sqlite")

@@ -9,8 +9,8 @@ from stackledger.client.components import ComponentClient
 from stackledger.client.results import Stack
 from stackledger.client.stacks import Parts, StackClient
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import AlreadyExists, InvalidValue, NotFound
-from stackledger.domain.names import quoted
+from stackledger.domain.errors import AlreadyExists, Ambiguous, InvalidValue, NotFound
+from stackledger.domain.names import folded, quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
@@ -84,11 +84,13 @@ class TransferClient(StackClient, ComponentClient):
     def restore_stack(self, name: str, as_of: str | int, *, decouple_stores: bool = False) -> Stack:
         """Make a stack what it was at an earlier moment, by new events.
 
-        `name` is the stack's name then or now, or its id. Components deleted since are registered anew under their
-        old names; it is refused where such a name is taken. Components that are still there stay as they are now,
-        since other stacks may use them, and so does the name of a stack that is still there.
+        `name` is the stack's name then or now, or its id. A stack that was deleted since is registered anew, unless
+        `name` is that of another one now, which then takes its place. So are deleted components, unless there is one
+        with the same name, flavor and configuration; a name that is taken otherwise is refused. Components that are
+        still there stay as they are now, since other stacks may use them, and so does the name of the stack.
         """
         from stackledger.domain import stacks
+        from stackledger.domain.components import component_item
         from stackledger.domain.stack_state import stack_item
         from stackledger.eventlog.ids import new_id
 
@@ -99,11 +101,16 @@ class TransferClient(StackClient, ComponentClient):
 
         old, components = self._read(then, as_of)
 
-        def now(view: View) -> tuple[dict[str, ComponentRow], StackRow | None, int]:
+        def now(view: View) -> tuple[dict[str, ComponentRow], dict[str, str | None], StackRow | None, int]:
             there = registry_queries.components_by_id(view, components)
-            return there, registry_queries.stack_by_id(view, old.id), view.position
+            same = {
+                each.id: self._same(view, ComponentType(each.type), _exported(each))
+                for each in components.values()
+                if each.id not in there
+            }
+            return there, same, registry_queries.stack_by_id(view, old.id) or _named(view, name), view.position
 
-        there, exists, position = self._read(now)
+        there, same, exists, position = self._read(now)
         for each in there.values():
             if each.configuration != components[each.id].configuration:
                 self._notify(
@@ -113,16 +120,17 @@ class TransferClient(StackClient, ComponentClient):
         again = {
             each.id: self._registration(ComponentType(each.type), _exported(each))._replace(shared=each.shared)
             for each in components.values()
-            if each.id not in there
+            if each.id not in there and same[each.id] is None
         }
+        ids = {**same, **{gone: command.component_id for gone, command in again.items()}}
         parts = {
-            ComponentType(kind): tuple(again[ref.id].component_id if ref.id in again else ref.id for ref in refs)
+            ComponentType(kind): tuple(ids.get(ref.id) or ref.id for ref in refs)
             for kind, refs in old.components.items()
         }
         stack: stacks.RegisterStack | stacks.UpdateStack
         if exists:
             stack = stacks.UpdateStack(
-                stack_id=old.id, components=parts, labels=old.labels, decouple_stores=decouple_stores
+                stack_id=exists.id, components=parts, labels=old.labels, decouple_stores=decouple_stores
             )
         else:
             stack = stacks.RegisterStack(
@@ -134,7 +142,8 @@ class TransferClient(StackClient, ComponentClient):
                 decouple_stores=decouple_stores,
             )
         command = stacks.AssembleStack(new=tuple(again.values()), stack=stack)
-        self._change(stacks.DECIDER, command, seen={stack_item(old.id): position})
+        looked = [stack_item(stack.stack_id), *(component_item(each) for each in same.values() if each)]
+        self._change(stacks.DECIDER, command, seen=dict.fromkeys(looked, position))
         return self.get_stack(stack.stack_id)
 
     def stack_requirements(self, name: str | None = None, *, as_of: str | int | None = None) -> list[str]:
@@ -157,7 +166,7 @@ class TransferClient(StackClient, ComponentClient):
             raise AlreadyExists(
                 f"There is another {kind.words} named {row.name!r}, with another flavor or configuration,"
                 " so nothing was changed.",
-                hint=f"Rename it (`stackledger {kind.group} rename {row.name} NEW_NAME`), or the one in the file.",
+                hint=f"Give it another name first: `stackledger {kind.group} rename {row.name} NEW_NAME`.",
             )
         return row.id
 
@@ -178,6 +187,15 @@ def _stack_then(view: View, name: str) -> StackRow:
         except NotFound:
             pass  # what was said about then says more
         raise
+
+
+def _named(view: View, name: str) -> StackRow | None:
+    """Return the stack of that very name."""
+    try:
+        row = registry_queries.stack(view, name, prefix=False)
+    except (NotFound, Ambiguous):
+        return None
+    return row if folded(row.name) == folded(name) else None
 
 
 def _exported(row: ComponentRow) -> dict[str, Any]:
