@@ -1,13 +1,13 @@
-"""What must not be shared with a forked child: locks, and connections to SQLite.
+"""What must not be shared with a forked child: locks, and connections to a database.
 
-SQLite forbids using, and even closing, a connection in a child of the process that opened it; a lock of
-`flock` belongs to all who inherited its descriptor. A child therefore forgets both and opens its own.
+SQLite forbids using, and even closing, a connection in a child of the process that opened it; a server cannot tell
+apart two processes that write into one socket; a lock of `flock` belongs to all who inherited its descriptor. A child
+therefore forgets them and opens its own.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from typing import Protocol
 from weakref import WeakSet
 
@@ -20,7 +20,7 @@ class Forgetful(Protocol):
 
 
 _kept: WeakSet[Forgetful] = WeakSet()
-_inherited: list[sqlite3.Connection] = []
+_inherited: list[object] = []
 
 
 def forget_in_child(thing: Forgetful) -> None:
@@ -28,7 +28,7 @@ def forget_in_child(thing: Forgetful) -> None:
     _kept.add(thing)
 
 
-def abandon(connection: sqlite3.Connection | None) -> None:
+def abandon(connection: object | None) -> None:
     """Keep an inherited connection from ever being closed here: its owner lives in the parent."""
     if connection is not None:
         _inherited.append(connection)

@@ -3,9 +3,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Databases
 
 # A blob repeats a failure anywhere. No deadline: how long an example takes says nothing on a busy machine.
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
@@ -28,7 +32,9 @@ _FOREIGN = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG
 
 
 def _separate(home: Path, patch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("STACKLEDGER_")]:
+    for name in [
+        name for name in os.environ if name.startswith("STACKLEDGER_") and name != "STACKLEDGER_TEST_POSTGRES"
+    ]:
         patch.delenv(name)
     for name in _FOREIGN:
         patch.delenv(name, raising=False)
@@ -45,6 +51,25 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _separate(tmp_path_factory.mktemp("nobody"), patch)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A PostgreSQL server of this session's own."""
+    from tests.support.postgres import databases  # most workers need none
+
+    with databases() as found:
+        yield found
+
+
+@pytest.fixture
+def postgres_log(postgres: Databases) -> Iterator[str]:
+    """The address, for an administrator, of a log without any event."""
+    from tests.support.postgres import make_empty_log
+
+    with postgres.database() as address:
+        make_empty_log(address)
+        yield address
 
 
 @pytest.fixture
