@@ -105,9 +105,24 @@ def run() -> NoReturn:
     """Run the command line as a process."""
     # Looking through all installed packages for plug-ins of pydantic costs a change 5 % of its time; we have none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _open_closed_streams()
     if sys.stdout.encoding.lower().replace("-", "") != "utf8" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a box is not worth a traceback
     sys.exit(main())
+
+
+def _open_closed_streams() -> None:
+    """Let a stream that the shell closed (`>&-`) lead nowhere.
+
+    Otherwise the next file to be opened, such as the log, gets its number, and whatever is printed by others.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - a number
 
 
 def _group_loader(name: str, text: str, module: str) -> Callable[[], Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
@@ -16,8 +17,12 @@ _LONG_WORD = rf"\S{{{2 * _ENOUGH},}}"
 
 
 def say(text: str) -> None:
-    """Write one line of talk; nothing in it can move the cursor or colour the terminal."""
-    print(visible(text), file=sys.stderr)
+    """Write one line of talk; nothing in it can move the cursor or colour the terminal.
+
+    Where it cannot be written it is lost: what was done is done, and its result is printed all the same.
+    """
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr)
 
 
 def complain(text: str) -> None:

@@ -186,6 +186,27 @@ def test_a_full_disk_is_said() -> None:
     assert (done.returncode, done.stderr) == (1, "Error: The output cannot be written: No space left on device.\n")
 
 
+def _in_bash(command: str) -> subprocess.CompletedProcess[str]:
+    program = f"{shlex.quote(sys.executable)} -m stackledger"
+    script = command.replace("stackledger", program)
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_keeps_nobody_from_a_change_and_reaches_no_file(closed: str) -> None:
+    done = _in_bash(f"stackledger stack copy default other {closed}")
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (0, "", False)
+    assert "other" in stackledger("stack", "list").out
+    assert stackledger("doctor").status == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_talk_that_cannot_be_written_keeps_nobody_from_the_result() -> None:
+    done = _in_bash("stackledger stack copy default other --output=json 2>/dev/full")
+    assert (done.returncode, '"name": "other"' in done.stdout) == (0, True)
+    assert _in_bash("stackledger stack describe nowhere 2>/dev/full").returncode == 1
+
+
 def test_a_terminal_of_another_encoding_gets_a_table() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stackledger", "stack", "list"],
