@@ -41,9 +41,12 @@ stateDiagram-v2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import assert_never
+import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar, assert_never
 
 from stackledger.domain.errors import Refused
 from stackledger.domain.event import Event
@@ -64,6 +67,8 @@ from stackledger.domain.run_status import RunStatus, StepStatus
 RunEvent = RunStarted | RunSucceeded | RunFailed | StepStarted | StepSucceeded | StepFailed | StepSkipped
 
 
+Order = TypeVar("Order", int, tuple[int, int])
+
 OPEN = frozenset({StepStatus.INITIALIZING, StepStatus.RUNNING, StepStatus.RETRYING})
 LOST = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
 
@@ -80,6 +85,32 @@ class StepState:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a run stays as it is: the names of its steps in the order of the plan, and who needs whom by number."""
+
+    names: tuple[str, ...]
+    numbers: Mapping[str, int]
+    children: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Where a run goes on. Whoever looks at a run of many steps at each event of it looks here, not at all of them.
+
+    Steps stand by their numbers, in their order: those whose parents are completed, those that run, those that have a
+    parent that is lost, and those that are tried again with the time for it. `open` counts the steps with a status
+    in OPEN, `missing` the parents of each that are not completed.
+    """
+
+    startable: tuple[int, ...]
+    running: tuple[int, ...]
+    doomed: tuple[int, ...]
+    retrying: tuple[tuple[int, int], ...]
+    open: int
+    missing: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run as far as it has come. `steps` are in the order of the plan."""
 
@@ -88,6 +119,8 @@ class Run:
     pipeline: str
     status: RunStatus
     steps: Mapping[str, StepState]
+    shape: Shape = field(repr=False)
+    frontier: Frontier = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,32 +131,45 @@ class Attempt:
     number: int
 
 
-def ready(run: Run, now: int) -> tuple[Attempt, ...]:
-    """Return the attempts that may start at `now`: all parents are completed, and a retry's time has come."""
+def ready(run: Run, now: int, most: int | None = None) -> tuple[Attempt, ...]:
+    """Return the attempts that may start at `now`, the first `most` of them in the order of the plan.
+
+    All parents are completed, and a retry's time has come.
+    """
     if run.status is not RunStatus.RUNNING:
         return ()
-    return tuple(
-        Attempt(name, step.attempt + 1)
-        for name, step in run.steps.items()
-        if (step.status is StepStatus.INITIALIZING and _parents_completed(run, step))
-        or (step.status is StepStatus.RETRYING and step.retry_at is not None and step.retry_at <= now)
-    )
+    retrying = run.frontier.retrying
+    due = sorted(number for _, number in retrying[: bisect_right(retrying, (now, len(run.shape.names)))])
+    names = (run.shape.names[number] for number in islice(heapq.merge(run.frontier.startable, due), most))
+    return tuple(Attempt(name, run.steps[name].attempt + 1) for name in names)
 
 
 def next_due(run: Run) -> int | None:
     """Return when to look for ready attempts again, in microseconds; None where only outcomes can change anything."""
-    if run.status is not RunStatus.RUNNING:
+    if run.status is not RunStatus.RUNNING or not run.frontier.retrying:
         return None
-    return min((step.retry_at for step in run.steps.values() if step.retry_at is not None), default=None)
+    return run.frontier.retrying[0][0]
 
 
 def running(run: Run) -> tuple[Attempt, ...]:
     """Return the attempts that began and have no outcome yet."""
-    return tuple(Attempt(name, step.attempt) for name, step in run.steps.items() if step.status is StepStatus.RUNNING)
+    names = (run.shape.names[number] for number in run.frontier.running)
+    return tuple(Attempt(name, run.steps[name].attempt) for name in names)
 
 
-def _parents_completed(run: Run, step: StepState) -> bool:
-    return all(run.steps[parent].status is StepStatus.COMPLETED for parent in step.plan.upstream)
+def doomed(run: Run) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the steps that cannot run any more, each with the parents that are or will be lost."""
+    shape = run.shape
+    waiting, found = list(run.frontier.doomed), dict[str, tuple[str, ...]]()
+    while waiting:
+        name = shape.names[heapq.heappop(waiting)]
+        # Parents have lower numbers: all that will be lost of them are found by now.
+        if name not in found:
+            parents = run.steps[name].plan.upstream
+            found[name] = tuple(each for each in parents if each in found or run.steps[each].status in LOST)
+            for child in shape.children[shape.numbers[name]]:
+                heapq.heappush(waiting, child)
+    return tuple(found.items())
 
 
 def produced(run: Run, source: OutputOfStep) -> Produced:
@@ -148,6 +194,8 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
             pipeline=event.pipeline,
             status=RunStatus.RUNNING,
             steps={step.name: StepState(step) for step in event.steps},
+            shape=(shape := _shape(event.steps)),
+            frontier=_first(event.steps, shape),
         )
     if run is None:
         raise Refused(f"{event.TYPE} of the run {event.run_id} stands before its start.")
@@ -157,7 +205,10 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
         case RunFailed():
             return replace(run, status=RunStatus.FAILED)
         case _:
-            return replace(run, steps={**run.steps, event.step: _after(run.steps[event.step], event)})
+            step = run.steps[event.step]
+            after = _after(step, event)
+            steps = {**run.steps, event.step: after}
+            return replace(run, steps=steps, frontier=_moved(run, run.shape.numbers[event.step], step, after))
 
 
 def _after(step: StepState, event: StepStarted | StepSucceeded | StepFailed | StepSkipped) -> StepState:
@@ -174,3 +225,54 @@ def _after(step: StepState, event: StepStarted | StepSucceeded | StepFailed | St
             return StepState(step.plan, StepStatus.SKIPPED)
         case _:
             assert_never(event)
+
+
+def _shape(steps: Sequence[PlannedStep]) -> Shape:
+    numbers = {step.name: number for number, step in enumerate(steps)}
+    children: list[list[int]] = [[] for _ in steps]
+    for number, step in enumerate(steps):
+        for parent in step.upstream:
+            children[numbers[parent]].append(number)
+    return Shape(tuple(numbers), numbers, tuple(map(tuple, children)))
+
+
+def _first(steps: Sequence[PlannedStep], shape: Shape) -> Frontier:
+    missing = [len(step.upstream) for step in steps]
+    startable = tuple(number for number, count in enumerate(missing) if not count)
+    return Frontier(startable, running=(), doomed=(), retrying=(), open=len(shape.names), missing=missing)
+
+
+def _moved(run: Run, number: int, before: StepState, after: StepState) -> Frontier:
+    """Return the frontier after a step of the run went from one state to another."""
+    old, retry = run.frontier, (before.retry_at or 0, number)
+    startable, running = _without(old.startable, number), _without(old.running, number)
+    doomed, retrying, missing = _without(old.doomed, number), _without(old.retrying, retry), old.missing
+    children = run.shape.children[number]
+    match after.status:
+        case StepStatus.RUNNING:
+            running = _with(running, (number,))
+        case StepStatus.RETRYING:
+            retrying = _with(retrying, ((after.retry_at or 0, number),))
+        case StepStatus.COMPLETED if children:
+            missing = list(missing)
+            for child in children:
+                missing[child] -= 1
+            startable = _with(startable, (child for child in children if not missing[child]))
+        case StepStatus.FAILED | StepStatus.SKIPPED:
+            initializing = (
+                child for child in children if run.steps[run.shape.names[child]].status is StepStatus.INITIALIZING
+            )
+            doomed = _with(doomed, initializing)
+        case _:
+            pass
+    open_ = old.open + (after.status in OPEN) - (before.status in OPEN)
+    return Frontier(startable, running, doomed, retrying, open_, missing)
+
+
+def _with(members: tuple[Order, ...], more: Iterable[Order]) -> tuple[Order, ...]:
+    return tuple(sorted(set(members).union(more)))
+
+
+def _without(members: tuple[Order, ...], member: Order) -> tuple[Order, ...]:
+    at = bisect_left(members, member)
+    return members[:at] + members[at + 1 :] if members[at : at + 1] == (member,) else members

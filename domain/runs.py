@@ -38,12 +38,11 @@ from stackledger.domain.events.runs import (
 )
 from stackledger.domain.names import title
 from stackledger.domain.run_state import (
-    LOST,
-    OPEN,
     Attempt,
     Run,
     RunEvent,
     StepState,
+    doomed,
     evolve,
     evolved,
     produced,
@@ -211,7 +210,7 @@ def _advance(command: Advance, run: Run) -> Sequence[Event]:
         events.append(event)
         run = evolved(run, event)
     free = max(0, command.slots - len(running(run)))
-    events.extend(_started(run, attempt) for attempt in ready(run, command.now)[:free])
+    events.extend(_started(run, attempt) for attempt in ready(run, command.now, free))
     return events
 
 
@@ -255,14 +254,11 @@ def _retry_at(step: StepState, now: int) -> int | None:
 
 def _what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
     """Return the events that the state alone brings about: nobody has to ask for them."""
-    events: list[StepSkipped | RunSucceeded | RunFailed] = []
-    lost = {name for name, step in run.steps.items() if step.status in LOST}
-    for name, step in run.steps.items():
-        because = tuple(parent for parent in step.plan.upstream if parent in lost)
-        if step.status is StepStatus.INITIALIZING and because:
-            lost.add(name)
-            events.append(StepSkipped(run_id=run.id, step=name, because=because))
-    if not any(step.status in OPEN and name not in lost for name, step in run.steps.items()):
+    lost = doomed(run)
+    events: list[StepSkipped | RunSucceeded | RunFailed] = [
+        StepSkipped(run_id=run.id, step=name, because=because) for name, because in lost
+    ]
+    if run.frontier.open == len(lost):
         failed = tuple(name for name, step in run.steps.items() if step.status is StepStatus.FAILED)
         if failed:
             events.append(RunFailed(run_id=run.id, because="steps failed", steps=failed))

@@ -26,6 +26,7 @@ from stackledger.domain.run_state import (
     OPEN,
     Attempt,
     Run,
+    doomed,
     evolve,
     next_due,
     produced,
@@ -407,6 +408,7 @@ def test_every_run_ends_and_keeps_the_invariants(
             events.append(event)
             run = evolve(run, event)
             assert run is not None
+        _check_frontier(run, now)
         going = running(run)
         assert len(going) <= slots
         chosen = chance.sample(going, chance.randint(1, len(going))) if going else []
@@ -418,6 +420,28 @@ def test_every_run_ends_and_keeps_the_invariants(
             now = next_due(run) or now
     assert run is not None
     _check_ended(run, events)
+
+
+def _check_frontier(run: Run, now: int) -> None:
+    """What a run knows of where it goes on is what looking at all of its steps finds."""
+    status = {name: step.status for name, step in run.steps.items()}
+    assert [each.step for each in running(run)] == [name for name in status if status[name] is StepStatus.RUNNING]
+    assert run.frontier.open == sum(each in OPEN for each in status.values())
+    if run.status is RunStatus.RUNNING:
+        assert doomed(run) == ()
+        may_start = [
+            name
+            for name, step in run.steps.items()
+            if (
+                step.status is StepStatus.INITIALIZING
+                and all(status[each] is StepStatus.COMPLETED for each in step.plan.upstream)
+            )
+            or (step.status is StepStatus.RETRYING and step.retry_at is not None and step.retry_at <= now)
+        ]
+        assert [each.step for each in ready(run, now)] == may_start
+        assert [each.step for each in ready(run, now, 1)] == may_start[:1]
+        due = [step.retry_at for step in run.steps.values() if step.retry_at is not None]
+        assert next_due(run) == min(due, default=None)
 
 
 def _check_before(run: Run, event: Event, now: int) -> None:
