@@ -14,7 +14,7 @@ from stackledger.cli.printing import Column, Details, Listing, Table, ticked
 from stackledger.cli.values import typed
 from stackledger.domain.component_types import ComponentType
 
-GROUP = Group("flavor")
+GROUP = Group("flavor", aliases={"--list": "list"})
 
 _COLUMNS = [
     Column("FLAVOR", "name"),

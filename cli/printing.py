@@ -243,7 +243,11 @@ def _print_listing_table(listing: Listing, columns: Sequence[Column] | None) -> 
     if not listing.items:
         from stackledger.cli.talk import say
 
-        say(listing.nothing or "Nothing found.")
+        pages = listing.pagination
+        if pages and pages["total"]:
+            say(f"Nothing on page {pages['page']}: page {pages['pages']} is the last.")
+        else:
+            say(listing.nothing or "Nothing found.")
         return
     columns = columns or [column for column in listing.columns if column.shown]
     rows = ([column.cell(item) for column in columns] for item in listing.items)

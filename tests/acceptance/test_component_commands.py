@@ -31,6 +31,7 @@ def test_every_type_has_its_commands(kind: ComponentType) -> None:
     assert ok(kind.group, "explain").strip()
     assert stackledger(kind.group, "flavor", "list").status == 0
     assert stackledger(kind.group, "flavor", "--list").status == 0
+    assert stackledger("flavor", "--list").out == stackledger("flavor", "list").out
     assert stackledger(kind.group, "describe", "nowhere").status == 1
 
 

@@ -141,6 +141,12 @@ def test_an_empty_list_says_so_aside_and_prints_no_table(capsys: pytest.CaptureF
     assert capsys.readouterr() == ("", "No stacks found.\n")
 
 
+def test_a_page_after_the_last_says_which_is_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = {"page": 9, "pages": 2, "size": 20, "total": 30}
+    print_listing(Listing([], COLUMNS, pages, nothing="No stacks found."), "table")
+    assert capsys.readouterr() == ("", "Nothing on page 9: page 2 is the last.\n")
+
+
 def test_csv_has_the_keys_of_json_and_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     print_listing(Listing([{"name": 'a,"b"\nc', "labels": {"k": "v"}, "n": None, "ok": True}], []), "csv")
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))

@@ -51,7 +51,17 @@ def test_labels_are_short_texts(labels: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "labels",
-    [{"": "v"}, {"a=b": "v"}, {"a\x1b": "v"}, {"a": "\u202e"}, {"k" * 129: "v"}, {"a": "v" * 1_025}, {"a": "\ud800"}],
+    [
+        {"": "v"},
+        {"a=b": "v"},
+        {"a\x1b": "v"},
+        {"a\nb": "v"},
+        {"a": "v\nw"},
+        {"a": "\u202e"},
+        {"k" * 129: "v"},
+        {"a": "v" * 1_025},
+        {"a": "\ud800"},
+    ],
 )
 def test_a_label_that_no_list_could_show_is_refused(labels: dict[str, str]) -> None:
     with pytest.raises(InvalidValue, match="label"):
