@@ -6,7 +6,7 @@ import functools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from eventsourcing.dcb.api import (
     DCBAppendCondition,
@@ -21,10 +21,14 @@ from pydantic import ValidationError
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, StackledgerError
-from stackledger.domain.event import Context, Envelope, Event, Item, Recorded
+from stackledger.domain.event import Boundary, Context, Envelope, Event, Item, Recorded
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import StoredEvent, unpacked
 from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, stored_as
+
+if TYPE_CHECKING:
+    from stackledger.domain import subjects
+    from stackledger.domain.subjects import EnrollSubject
 
 Command = TypeVar("Command")
 State = TypeVar("State")
@@ -50,12 +54,34 @@ def _type_of(recorded: Recorded) -> str:
     return recorded.event.TYPE
 
 
+class Newcomers(Protocol):
+    """Who acts for the first time: enrolled in the same append as the first events that they bring about."""
+
+    def of(self, context: Context) -> "Sequence[EnrollSubject]":
+        """Return the enrolments that the log may still lack of whoever acts in a context."""
+
+    def enrolled(self, command: "EnrollSubject") -> None:
+        """Take note that the log has this enrolment."""
+
+
+class Nobody:
+    """No newcomers: the log knows everybody."""
+
+    def of(self, context: Context) -> "Sequence[EnrollSubject]":  # noqa: ARG002
+        """Return no enrolments."""
+        return ()
+
+    def enrolled(self, command: "EnrollSubject") -> None:
+        """Take no note."""
+
+
 class CommandHandler(NamedTuple):
     """Decides commands over one log. `describe` puts an event into words for people."""
 
     recorder: DCBRecorder
     new_id: Callable[[], str]
     describe: Callable[[Recorded], str] = _type_of
+    newcomers: Newcomers = Nobody()
     sleep: Callable[[float], None] = time.sleep
     upcasters: Upcasters = UPCASTERS
 
@@ -78,10 +104,9 @@ class CommandHandler(NamedTuple):
         boundary = decider.boundary(command)
         if not boundary:
             raise ValueError("a decision without a boundary would be an unconditional append")
-        boundary = tuple(dict.fromkeys((*boundary, *(seen or ()))))
-        query = DCBQuery(
-            items=[DCBQueryItem(types=stored_as(item.types, self.upcasters), tags=list(item.tags)) for item in boundary]
-        )
+        newcomers = {each: self.new_id() for each in self.newcomers.of(context)}
+        enrolments = (item for each in newcomers for item in _subjects().boundary(each))
+        query = self._query(tuple(dict.fromkeys((*boundary, *(seen or ()), *enrolments))))
         event_ids: list[str] = []
         failure: StackledgerError = LogBusy(
             f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
@@ -99,22 +124,40 @@ class CommandHandler(NamedTuple):
             events = _decided(decider, command, known.state)
             event_ids += (self.new_id() for _ in events[len(event_ids) :])
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
-            stored = [DCBEvent(one.event.TYPE, encode(one.event, one.envelope), list(one.tags)) for one in new]
+            stored = [_stored_form(one) for one in new]
             if dry_run or not new:
                 return Handled(tuple(new), known)
+            first = [_recorded(event, newcomers[each], context) for each in newcomers for event in self._enrolled(each)]
+            stored[:0] = [_stored_form(one) for one in first]
             try:
-                head = self._append(stored, query, known.position, first_id=event_ids[0])
+                head = self._append(stored, query, known.position, first_id=(first + new)[0].envelope.id)
             except IntegrityError:
                 continue
             except AppendUnknown as error:
                 failure = error
                 continue
+            for each in newcomers:
+                self.newcomers.enrolled(each)
             placed = tuple(
                 Recorded(position, one.envelope, one.tags, one.event)
                 for position, one in enumerate(new, start=head - len(new) + 1)
             )
             return Handled(placed, Known(functools.reduce(decider.evolve, events, known.state), head))
         raise failure
+
+    def _query(self, boundary: Boundary) -> DCBQuery:
+        return DCBQuery(
+            items=[DCBQueryItem(types=stored_as(item.types, self.upcasters), tags=list(item.tags)) for item in boundary]
+        )
+
+    def _enrolled(self, command: "EnrollSubject") -> Sequence[Event]:
+        """Return what enrolls a subject, nothing if the log has that already."""
+        # Read after the boundary: an enrolment that comes later is a conflict, because the boundary has its item too.
+        decider = _subjects()
+        state = decider.initial
+        for sequenced in self.recorder.read(self._query(decider.boundary(command))):
+            state = decider.evolve(state, decode(_stored(sequenced), self.upcasters).event)
+        return decider.decide(command, state)
 
     def _read(
         self,
@@ -153,6 +196,12 @@ class CommandHandler(NamedTuple):
             raise
 
 
+def _subjects() -> "Decider[EnrollSubject, subjects.State]":
+    from stackledger.domain import subjects  # once for each user and host
+
+    return subjects.DECIDER
+
+
 def _matches(item: Item, recorded: Recorded) -> bool:
     return recorded.event.TYPE in item.types and set(item.tags) <= set(recorded.tags)
 
@@ -166,6 +215,10 @@ def _decided(decider: Decider[Command, State], command: Command, state: State) -
             f"{error.title} cannot hold what was given for {'.'.join(map(str, first['loc'][:3]))}: {first['msg']}.",
             hint="Values are Unicode text, numbers, booleans, lists and maps, at most 250 levels deep.",
         ) from error
+
+
+def _stored_form(recorded: Recorded) -> DCBEvent:
+    return DCBEvent(recorded.event.TYPE, encode(recorded.event, recorded.envelope), list(recorded.tags))
 
 
 def _stored(sequenced: DCBSequencedEvent) -> StoredEvent:

@@ -30,12 +30,19 @@ from stackledger.settings import (
 
 if TYPE_CHECKING:
     from stackledger.domain.event import Context, Recorded
+    from stackledger.enrolment import Enrolment
     from stackledger.eventlog.handler import CommandHandler
+    from stackledger.eventlog.postgres import PostgresRecorder
+    from stackledger.eventlog.postgres_reader import PostgresReader
+    from stackledger.eventlog.postgres_server import Server
     from stackledger.eventlog.sqlite import SQLiteRecorder
     from stackledger.eventlog.subjects import SubjectDirectory
     from stackledger.secret_values import SecretValues
 
 DEFAULT_USER = "default"
+LOG = "STACKLEDGER_LOG"
+_CLOCKS_APART = 60_000_000
+"""Microseconds between our clock and that of the log's server from which on it is said."""
 
 
 class Ledger:
@@ -45,6 +52,7 @@ class Ledger:
         self.home = home
         self.notify = notify
         self.environment = environment
+        self._told_clocks = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -72,9 +80,28 @@ class Ledger:
         return identity if isinstance(identity, str) else None
 
     @cached_property
-    def reader(self) -> SQLiteReader:
+    def address(self) -> str | None:
+        """Where the log is if it is on a server, None if it is a file in this home."""
+        given, setting = self.environment.get(LOG), self.settings.get("log")
+        if not (given or setting):
+            return None
+        from stackledger.eventlog.address import checked, resolved
+
+        return checked(given) if given else resolved(str(setting), self.environment)
+
+    @cached_property
+    def server(self) -> Server | None:
+        """The server that keeps the log, if one does."""
+        return None if self.address is None else server_at(self.address)
+
+    @cached_property
+    def reader(self) -> SQLiteReader | PostgresReader:
         """The log, for reading."""
-        return SQLiteReader(self.home / "log.db")
+        if self.server is None:
+            return SQLiteReader(self.home / "log.db")
+        from stackledger.eventlog.postgres_reader import PostgresReader
+
+        return PostgresReader(self.server)
 
     @cached_property
     def views(self) -> Views:
@@ -82,17 +109,25 @@ class Ledger:
         return Views(self.home / "views.db", self.reader, self.notify)
 
     @cached_property
-    def recorder(self) -> SQLiteRecorder:
+    def recorder(self) -> SQLiteRecorder | PostgresRecorder:
         """The log, for appending."""
-        from stackledger.eventlog.sqlite import SQLiteRecorder  # imports eventsourcing, which no query needs
-
-        make_home(self.home)
-        recorder = SQLiteRecorder(self.home / "log.db")
+        recorder = self._opened()
         known = self.__dict__.get("log_id")
         if known is not None and known != self._id_in_log():
             recorder.close()
             raise self.replaced()
         return recorder
+
+    def _opened(self) -> SQLiteRecorder | PostgresRecorder:
+        # Both import eventsourcing, which no query needs.
+        make_home(self.home)
+        if self.server is None:
+            from stackledger.eventlog.sqlite import SQLiteRecorder
+
+            return SQLiteRecorder(self.home / "log.db")
+        from stackledger.eventlog.postgres import PostgresRecorder
+
+        return PostgresRecorder(self.server)
 
     @cached_property
     def handler(self) -> CommandHandler:
@@ -100,13 +135,20 @@ class Ledger:
         from stackledger.eventlog.handler import CommandHandler  # as above
         from stackledger.eventlog.ids import new_id
 
-        return CommandHandler(self.recorder, new_id, self._describe)
+        return CommandHandler(self.recorder, new_id, self._describe, self.enrolment)
+
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        """Who acts here, and who of them is still to be enrolled."""
+        from stackledger.enrolment import Enrolment  # only for changes
+
+        return Enrolment()
 
     @cached_property
     def log_id(self) -> str:
-        """The id of the log, which is created here if this home is fresh."""
+        """The id of the log, which is created here if this home is fresh; on a server an administrator does that."""
         log_id = self._id_in_log()
-        if log_id is None:
+        if log_id is None and self.server is None:
             from stackledger.eventlog.lock import FileLock
 
             make_home(self.home)
@@ -116,7 +158,7 @@ class Ledger:
                     self._begin_log()
                 log_id = self._id_in_log()
         if log_id is None:
-            raise LogError(f"The log in {self.home} is still empty after it was created.")
+            raise LogError(f"The log {self.reader.name} is empty, and it should not be.")
         return log_id
 
     def has_log(self) -> bool:
@@ -149,7 +191,7 @@ class Ledger:
     def replaced(self) -> LogError:
         """Return what to raise where the log is not the one that was there before."""
         return LogError(
-            f"The log in {self.home} was moved or replaced just now.", hint="Look at what is there, then try again."
+            f"The log {self.reader.name} was moved or replaced just now.", hint="Look at what is there, then try again."
         )
 
     def remove_views(self) -> None:
@@ -159,16 +201,22 @@ class Ledger:
         Writer(self.home / "views.db", self.reader, self.notify).remove()
 
     def now(self) -> int:
-        """Microseconds since 1970, UTC."""
-        return time.time_ns() // 1000
+        """Microseconds since 1970, UTC: by the clock of the server that keeps the log, if one does."""
+        ours = time.time_ns() // 1000
+        if self.server is None:
+            return ours
+        now = self.server.now()
+        if abs(now - ours) > _CLOCKS_APART and not self._told_clocks:
+            self._told_clocks = True
+            self.notify(f"The clock of this machine is {abs(now - ours) // 1_000_000:,} s away from the log's.")
+        return now
 
     def context(self, *, reason: str | None, ticket: str | None, dry_run: bool = False) -> Context:
-        """Return the context of a new command. Whoever acts for the first time is enrolled, but not in a dry run."""
+        """Return the context of a new command. Whoever acts for the first time gets an id, but not in a dry run."""
         from stackledger.domain.event import Context
-        from stackledger.enrolment import acting
         from stackledger.eventlog.ids import new_id
 
-        actor, host = acting(self.handler, self.directory, self.user, self.now(), dry_run=dry_run)
+        actor, host = self.enrolment.acting(self.directory, self.user, dry_run=dry_run)
         self.__dict__.pop("user_id", None)
         return Context(command_id=new_id(), time=self.now(), actor=actor, host=host, reason=reason, ticket=ticket)
 
@@ -178,7 +226,7 @@ class Ledger:
             part = self.__dict__.pop(name, None)
             if part is not None:
                 part.close()
-        for name in ("handler", "views", "log_id", "secret_values", "user_id"):
+        for name in ("server", "handler", "enrolment", "views", "log_id", "secret_values", "user_id"):
             self.__dict__.pop(name, None)
 
     def _id_in_log(self) -> str | None:
@@ -229,3 +277,15 @@ class Ledger:
         changes = self.views.read(lambda view: history.changes(view, kind, body))
         fields = [f"{field} is {'gone' if new is None else f'now {reprlib.repr(new)}'}" for field, _, new in changes]
         return f"{told}: {', '.join(fields)}"
+
+
+def server_at(address: str) -> Server:
+    """Return the server at an address, or raise LogError where the library for it is missing."""
+    try:
+        from stackledger.eventlog.postgres_server import Server
+    except ImportError as error:
+        raise LogError(
+            f"A log on PostgreSQL needs a library that cannot be loaded: {error}.",
+            hint="pip install 'stackledger[postgres]'",
+        ) from error
+    return Server(address)

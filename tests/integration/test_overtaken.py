@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,43 @@ def test_a_name_means_what_it_meant_when_it_was_looked_up(client: Client, overta
     overtake(lambda other: other.rename_stack("mine", "theirs"))
     with pytest.raises(ChangedMeanwhile):
         client.activate_stack("mine")
+
+
+def _types(client: Client) -> list[str]:
+    return [event.type for event in reversed(client.log_events().items)]
+
+
+def test_whose_first_command_is_refused_is_not_enrolled(client: Client) -> None:
+    before = client.log_stats()["events"]
+    ada = Client(environment={**os.environ, "STACKLEDGER_USER": "ada"})
+    for refused in (
+        lambda: ada.delete_component("artifact_store", "default"),
+        lambda: ada.create_component("artifact_store", "default", "local"),
+        lambda: ada.create_stack("DEFAULT", parts()),
+    ):
+        with pytest.raises(StackledgerError):
+            refused()
+    assert client.log_stats()["events"] == before
+    ada.create_component("artifact_store", "files", "local")
+    assert _types(client)[before:] == ["subject.enrolled", "component.registered"]
+    enrolled, registered = reversed(client.log_events(size=2).items)
+    assert (enrolled.time, enrolled.actor) == (registered.time, registered.actor)
+    ada.create_component("artifact_store", "more", "local")
+    assert _types(client)[before:].count("subject.enrolled") == 1
+    ada.close()
+
+
+def test_a_user_who_acts_in_two_places_for_the_first_time_is_enrolled_once(client: Client, overtake: Overtake) -> None:
+    before = client.log_stats()["events"]
+    environment = {**os.environ, "STACKLEDGER_USER": "ada"}
+
+    def elsewhere(_other: Client) -> None:
+        ada = Client(environment=environment)
+        ada.create_component("artifact_store", "one", "local")
+        ada.close()
+
+    overtake(elsewhere)
+    ada = Client(environment=environment)
+    ada.create_component("artifact_store", "two", "local")
+    ada.close()
+    assert _types(client)[before:] == ["subject.enrolled", "component.registered", "component.registered"]
