@@ -207,7 +207,7 @@ class Group:
         try:
             if self.announce:
                 stack, scope = call.client.active_stack()
-                say("Using the default local database.")
+                say(call.client.which_log())
                 say(f"Running with active stack: '{stack.name}' ({scope})")
             show(declared.function(call, **values), call)
         except DryRun as stopped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stackledger.eventlog.schema import Page, Row, Selection, check_format, conn
 from stackledger.eventlog.stored import StoredEvent
 
 _TIMEOUT = 5.0
+_POLL_SECONDS = 0.05
 
 
 class SQLiteReader:
@@ -24,6 +26,7 @@ class SQLiteReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self.name = str(self.path)
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
         forget_in_child(self)
@@ -55,6 +58,14 @@ class SQLiteReader:
             connection = self._current()
             sql = "SELECT type, count(*) FROM events GROUP BY type ORDER BY type"
             return dict(connection.execute(sql)) if connection else {}
+
+    def size(self) -> int:
+        """Return how many bytes the log takes up."""
+        return sum(each.stat().st_size for each in self.path.parent.glob(f"{self.path.name}*"))
+
+    def wait(self) -> None:
+        """Return when there may be events that were not there at the last call."""
+        time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
         """Let go of the log. Reading again opens it again."""

@@ -5,10 +5,13 @@ import sqlite3
 import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stackledger.domain.errors import StackledgerError
 from stackledger.wiring import Ledger
+
+if TYPE_CHECKING:
+    from stackledger.eventlog.postgres_server import Server
 
 _FIXED_SQLITE = (3, 51, 3)
 
@@ -29,7 +32,7 @@ def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[F
     """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
     return [
         *_about_sqlite(),
-        *_about_log(ledger),
+        *(_about_log(ledger) if ledger.server is None else _about_server(ledger, ledger.server)),
         *_about_home(ledger.home),
         *_about_runs(dead_runs),
         *_about_secrets(ledger),
@@ -37,7 +40,7 @@ def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[F
 
 
 def _about_log(ledger: Ledger) -> list[Finding]:
-    path = ledger.reader.path
+    path = Path(ledger.reader.name)
     try:
         log_id = ledger.log_id
         with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
@@ -50,9 +53,22 @@ def _about_log(ledger: Ledger) -> list[Finding]:
     found += [Finding("error", "log", f"{path} is damaged: {line}") for line in damage]
     if not triggers:
         found.append(Finding("error", "log", "The triggers that refuse changes of events are gone."))
+    return [*found, _about_views(ledger)]
+
+
+def _about_server(ledger: Ledger, server: "Server") -> list[Finding]:
+    from stackledger.eventlog.postgres_health import wrong
+
+    try:
+        found = [Finding("ok", "log", f"position {ledger.reader.head():,} in {server.name}, log id {ledger.log_id}")]
+        return [*found, *(Finding(status, "log", text) for status, text in wrong(server)), _about_views(ledger)]
+    except StackledgerError as error:
+        return [Finding("error", "log", str(error))]
+
+
+def _about_views(ledger: Ledger) -> Finding:
     behind = max(row.lag for row in ledger.views.status())
-    found.append(Finding("ok", "views", f"{behind} positions behind the log; the next query catches up"))
-    return found
+    return Finding("ok", "views", f"{behind} positions behind the log; the next query catches up")
 
 
 def _about_home(home: Path) -> list[Finding]:

@@ -56,7 +56,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
             "user": self._ledger.user,
             "active_stack": stack.name,
             "active_for": scope,
-            "log": str(self._ledger.reader.path),
+            "log": self._ledger.reader.name,
             "position": self._ledger.reader.head(),
             "views_behind": max(row.lag for row in self._ledger.views.status()),
         }
@@ -70,6 +70,11 @@ class HealthClient(StackClient, SecretClient, RunClient):
     def clean(self, *, all: bool = False) -> str:  # noqa: A002 - the option's name
         """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
         _ = self._ledger.log_id
+        if all and self._ledger.server is not None:
+            raise Refused(
+                f"The log {self._ledger.server.name} is not only of this home, so it stays where it is.",
+                hint="Without --all this home is cleaned; another database can have a log of its own.",
+            )
         self._end_dead_runs()
         self._sweep()
         if not all:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from stackledger.client.log_results import Change, LogEvent
     from stackledger.eventlog.stored import StoredEvent
     from stackledger.projections.history import FieldChange
-
-_POLL = 0.05
-"""Seconds between two looks at a log that is followed."""
-
 
 class HistoryClient(Session):
     """Events as they are in the log, and the history of single stacks and components."""
@@ -86,7 +81,7 @@ class HistoryClient(Session):
             for stored in reader.scan(after=position):
                 position = stored.position
                 yield self._event(stored)
-            time.sleep(_POLL)
+            reader.wait()
 
     def log_stats(self) -> dict[str, Any]:
         """Return how many events there are, of which types, since when, and how large the log is."""
@@ -96,12 +91,12 @@ class HistoryClient(Session):
         first, newest = reader.at(1), reader.at(head)
         return {
             "log_id": log_id,
-            "path": str(reader.path),
+            "path": reader.name,
             "events": sum(types.values()),
             "position": head,
             "first_event": self._event(first).time if first else None,
             "newest_event": self._event(newest).time if newest else None,
-            "bytes": sum(each.stat().st_size for each in reader.path.parent.glob(f"{reader.path.name}*")),
+            "bytes": reader.size(),
             "subjects": len(self._names()),
             "types": types,
         }

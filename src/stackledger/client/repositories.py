@@ -14,7 +14,10 @@ from stackledger.settings import CONFIG_FILE, REPOSITORY_FOLDER, change_settings
 if TYPE_CHECKING:
     from stackledger.client.home_results import Repository
 
-SETTINGS = {"user": "the name under which you give commands"}
+SETTINGS = {
+    "user": "the name under which you give commands",
+    "log": "where the log is: an address postgresql://…, or env:NAME for that in a variable; empty for this home",
+}
 """What `config set` knows, and what it means."""
 
 
@@ -23,7 +26,7 @@ class RepositoryClient(StackClient):
 
     def get_config(self) -> dict[str, str]:
         """Return the settings as they hold now."""
-        return {"user": self._ledger.user}
+        return {"user": self._ledger.user, "log": self._ledger.reader.name}
 
     def set_config(self, key: str, value: str) -> None:
         """Change a setting of this home."""
@@ -33,7 +36,13 @@ class RepositoryClient(StackClient):
                 near=near_names(key, SETTINGS),
                 hint=f"There is {', '.join(SETTINGS)}.",
             )
-        change_settings(self._ledger.home, self._ledger.home / CONFIG_FILE, {key: user_name(value)})
+        if key == "log":
+            from stackledger.eventlog.address import checked_setting
+
+            checked = checked_setting(value) if value else ""
+        else:
+            checked = user_name(value)
+        change_settings(self._ledger.home, self._ledger.home / CONFIG_FILE, {key: checked})
 
     def repository_at(self, path: Path) -> Repository | None:
         """Return the repository that the folder is, or None."""

@@ -210,7 +210,7 @@ class RunClient(ArtifactClient):
     def _unfinished(self) -> list[str]:
         from stackledger.projections import run_queries
 
-        return [row.id for row in self._read(run_queries.unfinished_runs)]
+        return [row.id for row in self._read(run_queries.unfinished_runs) if self._is_ours(row.owner)]
 
 
 def _status(run_id: str, status: str, dead: set[str]) -> str:

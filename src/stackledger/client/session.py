@@ -152,12 +152,22 @@ class Session:
         from stackledger.projections import run_queries
         from stackledger.workers.run_files import dead_runs
 
-        unfinished = {row.id: row.name for row in self._read(run_queries.unfinished_runs)}
+        unfinished = {row.id: row.name for row in self._read(run_queries.unfinished_runs) if self._is_ours(row.owner)}
         for run_id in dead_runs(self._ledger.home, unfinished):
             from stackledger.workers.local import end_dead_run  # hardly ever needed, and heavy
 
             if end_dead_run(self._ledger.handler, self._ledger.home, run_id, self._context()):
                 self._notify(f"The process of the run {unfinished[run_id]!r} had died: it has failed.")
+
+    def which_log(self) -> str:
+        """Say which log this is."""
+        if self._ledger.server is None:
+            return "Using the default local database."
+        return f"Using the log {self._ledger.server.name}."
+
+    def _is_ours(self, owner: str) -> bool:
+        """Say whether whoever owns a run acts from this home: the runs of other homes are not ours to judge."""
+        return self._ledger.server is None or owner in self._names()
 
     def _names(self) -> dict[str, str]:
         """Return the names behind subject ids."""
