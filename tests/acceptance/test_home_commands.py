@@ -81,6 +81,29 @@ def test_a_template_never_replaces_a_file_and_writes_all_or_nothing() -> None:
     assert "Did you mean 'starter'" in stackledger("init", "--template", "startr").err
 
 
+def test_a_repository_whose_files_cannot_be_written_is_not_recorded() -> None:
+    before = ok("log", "stats", "--output=json").json["position"]
+    in_the_way = Path(".run.py.new")
+    in_the_way.mkdir()
+    done = stackledger("init", "--template", "starter")
+    assert (done.status, "run.py cannot be written" in done.err) == (1, True)
+    assert ok("log", "stats", "--output=json").json["position"] == before
+    in_the_way.rmdir()
+    ok("init", "--template", "starter")
+
+
+def test_a_repository_whose_settings_cannot_be_written_is_said_to_be_none() -> None:
+    in_the_way = Path(".stackledger/.config.json.new")
+    in_the_way.mkdir(parents=True)
+    done = stackledger("init")
+    position = ok("log", "stats", "--output=json").json["position"]
+    assert done.status == 1
+    assert "is no repository yet" in done.err
+    assert f"What the log has about it, at position {position}, has no effect." in done.err
+    in_the_way.rmdir()
+    ok("init")
+
+
 def test_the_environment_names_the_active_stack_first() -> None:
     ok("stack", "copy", "default", "other")
     done = stackledger("stack", "get", env={"STACKLEDGER_ACTIVE_STACK": "other"})

@@ -86,10 +86,19 @@ class RepositoryClient(StackClient):
         stack, _ = self.active_stack()
         repository_id = new_id()
         command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
-        self._change(stacks.DECIDER, command)
-        for target, source in files.items():
-            write_whole(target, source.read_bytes())
-        change_settings(self._ledger.home, path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+        if not self._dry_run:
+            # Before the event too: where there is no room for them, nothing is recorded.
+            for target, source in files.items():
+                write_whole(target, source.read_bytes())
+        position = self._change(stacks.DECIDER, command).known.position
+        try:
+            change_settings(self._ledger.home, path / REPOSITORY_FOLDER / CONFIG_FILE, {"repository_id": repository_id})
+        except StackledgerError as error:
+            raise StackledgerError(
+                f"The folder {path} is no repository yet: {error.message}"
+                f" What the log has about it, at position {position}, has no effect.",
+                hint="Mend that, then give the command again.",
+            ) from error
         return Repository(id=repository_id, path=str(path), active_stack=stack.name, files=len(files))
 
 
