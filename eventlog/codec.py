@@ -22,8 +22,7 @@ def stored_tags(event: Event, envelope: Envelope) -> tuple[str, ...]:
 
 def encode(event: Event, envelope: Envelope) -> bytes:
     """Return the data of an event: one msgpack map of envelope and body."""
-    stored = {field: getattr(envelope, field) for field in ENVELOPE}
-    stored["body"] = event.model_dump()
+    stored = {**envelope._asdict(), "body": event.model_dump()}
     try:
         check_fields(stored)
         data = msgpack.packb(stored)

@@ -32,7 +32,7 @@ def log_file(home: Path, run_id: str, step: str, attempt: int) -> Path:
     # Names of steps may be longer than those of files, and may differ in what some file systems do not tell apart.
     stem = re.sub(r"[^0-9A-Za-z_.-]", "_", step)[:_LONGEST_STEM]
     mark = hashlib.sha256(step.encode()).hexdigest()[:12]
-    return runs_folder(home) / _checked(run_id) / f"{stem}-{mark}.{attempt}.log"
+    return runs_folder(home) / f"{_checked(run_id)}/{stem}-{mark}.{attempt}.log"
 
 
 def lock_file(home: Path, run_id: str) -> Path:
