@@ -53,13 +53,17 @@ class Pipeline:
         """Put the graph together without running anything, or raise PipelineError."""
         parameters = self._parameters(args, kwargs)
         graph = Graph(self.name)
+        arguments = {
+            name: restored_parameter(value, self.signature.annotations[name]) for name, value in parameters.items()
+        }
         with building(graph):
-            self.function(
-                **{
-                    name: restored_parameter(value, self.signature.annotations[name])
-                    for name, value in parameters.items()
-                }
-            )
+            try:
+                self.function(**arguments)
+            except RecursionError as error:
+                raise PipelineError(
+                    f"The pipeline {self.name!r} does not come to an end: what it calls calls itself again and again.",
+                    hint="A pipeline can call itself only as often as a parameter says.",
+                ) from error
         steps = graph.planned()
         if not steps:
             raise PipelineError(

@@ -56,7 +56,10 @@ def signature_of(function: Callable[..., object], what: str) -> Signature:
     A single output is called `output`, the members of an annotated tuple `output_0`, `output_1` …, unless
     `Annotated[T, "name"]` names them; None means no output, no annotation one of any type.
     """
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if any(
+        is_lazy(function)
+        for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    ):
         raise PipelineError(
             f"The {what} is a coroutine or a generator.", hint="Make it a function that returns its values."
         )

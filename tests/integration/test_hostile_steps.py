@@ -164,6 +164,31 @@ def test_whatever_a_step_raises_is_kept_short_and_readable(
     local.close()
 
 
+def test_runs_go_on_where_a_step_closed_the_streams(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from stackledger import pipeline, step
+@step
+def close() -> int:
+    print("said")
+    sys.stdout.close()
+    sys.stderr.close()
+    return 1
+@step
+def stay(number: int) -> int:
+    return number + 1
+@pipeline
+def closing():
+    stay(close())
+run = closing()
+with open("result", "w") as file:
+    file.write(f"{run.status} {run.steps['stay'].output.load()}")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    assert (tmp_path / "result").read_text() == "completed 2"
+
+
 def test_runs_go_on_in_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     program = """
 import os

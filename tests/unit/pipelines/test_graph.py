@@ -5,7 +5,7 @@ import datetime as dt
 import enum
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Tuple  # noqa: UP035 - projects still write Tuple
 
@@ -406,6 +406,23 @@ def test_a_pipeline_inside_a_pipeline_adds_its_steps() -> None:
     assert [entry.planned.name for entry in plan(outer).steps] == ["load", "report"]
 
 
+def test_a_pipeline_that_calls_itself_for_ever_is_refused() -> None:
+    @pipeline
+    def endless() -> None:
+        load()
+        endless()
+
+    @pipeline
+    def counted(times: int = 3) -> None:
+        load()
+        if times:
+            counted(times - 1)
+
+    with pytest.raises(PipelineError, match="'endless' does not come to an end"):
+        endless.plan()
+    assert len(counted.plan().steps) == 4
+
+
 def loading() -> Any:
     return load()
 
@@ -591,7 +608,11 @@ def test_unreadable_functions_are_refused() -> None:
     async def coroutine() -> int:
         raise NotImplementedError
 
+    async def asynchronous() -> AsyncIterator[int]:
+        yield 1
+
     for function, words in (
+        (asynchronous, "is a coroutine or a generator"),
         (variable, r"takes \*values"),
         (keywords, r"takes \*values"),
         (reserved, "argument 'after'"),
