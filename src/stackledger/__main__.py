@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line."""
@@ -10,9 +12,12 @@ def main() -> None:
     # A command makes little that goes round in circles and soon ends: looking for it so often takes 3 % of a query.
     gc.set_threshold(100_000)
 
-    from stackledger.cli.app import run  # not needed by `import stackledger`
+    try:
+        from stackledger.cli.app import run  # not needed by `import stackledger`
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while that was loaded
+        sys.exit(130)
 
 
 if __name__ == "__main__":

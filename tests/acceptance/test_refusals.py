@@ -219,6 +219,12 @@ def test_a_terminal_of_another_encoding_gets_a_table() -> None:
     assert b"default" in done.stdout
 
 
+def test_an_interrupt_while_the_program_is_loaded_exits_with_130_too(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    done = process("stack", "list", env={"PYTHONPATH": str(tmp_path)})
+    assert (done.status, done.out, done.err) == (130, "", "")
+
+
 def test_an_interrupt_exits_with_130() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "stackledger", "log", "tail", "--follow"],
