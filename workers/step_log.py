@@ -23,7 +23,8 @@ class StepLog:
     """The file of one attempt, made with the first text.
 
     A text reaches the system at once, so that a crash loses none of it, but for an end that may be the beginning of a
-    secret: that waits for the next text of the same source, or for the end of the attempt.
+    secret: that waits for the next text of the same source, or for the end of the attempt, and is lost with a process
+    that is killed. What is shown meanwhile is shown as it was written, and waits for nothing.
     """
 
     def __init__(self, path: Path, redactor: Redactor) -> None:

@@ -161,6 +161,7 @@ def test_whatever_a_step_raises_is_kept_short_and_readable(
     assert failure.error == kind
     assert message is None or failure.message == message
     assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
     local.close()
 
 
