@@ -245,7 +245,8 @@ GIVEN_IDS = "(SELECT value FROM json_each(:ids))"
 
 def given_ids(ids: Iterable[str]) -> str:
     """Return ids as one parameter."""
-    return json.dumps(list(ids))
+    # No id is a number, whatever an odd event holds; SQLite would take the JSON of NaN for damage.
+    return json.dumps(list(ids), allow_nan=False)
 
 
 def decoded(text: str) -> Any:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from stackledger.client.moments import iso
 
+MAX_DEPTH = 260
+"""Levels of an event's data that are shown: more than a configuration may have."""
+
 
 class LogEvent(NamedTuple):
     """An event of the log. `type` is without its version; `actor` and `host` are names where they are known."""
@@ -65,5 +68,24 @@ def log_event(  # noqa: PLR0917 - an event's parts in their order
         reason=envelope["reason"],
         ticket=envelope["ticket"],
         tags=list(tags),
-        data=data,
+        data=_plain(data, MAX_DEPTH),
     )
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return a value of an event's data as JSON holds it: other programs, and later ones, may store what it cannot."""
+    if isinstance(value, dict | list) and not depth:
+        return "…"
+    if isinstance(value, dict):
+        return {str(_plain(key, depth - 1)): _plain(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each, depth - 1) for each in value]
+    if isinstance(value, bytes):
+        from base64 import b64encode  # no event of ours holds bytes
+
+        return f"base64:{b64encode(value).decode()}"
+    if value is None or isinstance(value, str | int | float):
+        return value
+    # One of msgpack's own types.
+    fields = value._asdict() if hasattr(value, "_asdict") else {"seconds": value.seconds, "ns": value.nanoseconds}
+    return {name: _plain(each, depth) for name, each in fields.items()}

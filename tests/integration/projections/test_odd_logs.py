@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stackledger.domain.errors import LogDamaged, NotFound
+from stackledger.domain.errors import Ambiguous, LogDamaged, NotFound
 from stackledger.eventlog.stored import StoredEvent, unpacked
 from stackledger.eventlog.upcasting import Body, Upcasters
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
-from stackledger.projections.history import of_stack
+from stackledger.projections.history import of_component, of_stack
 from stackledger.projections.listing import Asked
-from stackledger.projections.registry_queries import active_stack, stacks
-from stackledger.projections.run_queries import run, runs
+from stackledger.projections.registry_queries import active_stack, components, stacks
+from stackledger.projections.run_queries import artifacts, run, runs
 from tests.support.histories import history
 from tests.support.memory_log import MemoryReader
 from tests.support.views import dumped, folded_in_memory
@@ -66,6 +70,51 @@ def test_a_body_of_another_shape_is_a_damaged_log(type_name: str, body: dict[str
     odd, events = edited(type_name, **body)
     with pytest.raises(LogDamaged, match=f"{type_name} at position {odd.position} "):
         Writer(tmp_path / "views.db", MemoryReader(events), told_nothing).catch_up()
+
+
+ODD: list[Any] = [None, True, -1, 2**63, 1.5, float("nan"), "", "\ud7ff", "x" * 5_000, b"\xff", [], [[]], {}, {"": {}}]
+ODD += [msgpack.ExtType(1, b"x"), msgpack.Timestamp(1, 2)]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where there is a value inside a body, at any depth."""
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from _places(each, (*path, key))
+
+
+def _everything(view: View) -> None:
+    for each in stacks(view, Asked(size=1000)).items:
+        of_stack(view, each.id)
+    for kind in ("orchestrator", "artifact_store", "metadata_store"):
+        for component in components(view, kind, Asked(size=1000)).items:
+            of_component(view, component.id)
+    for ran in runs(view, Asked(size=1000)).items:
+        run(view, ran.id)
+    artifacts(view, Asked(size=1000))
+    with contextlib.suppress(NotFound, Ambiguous):
+        active_stack(view, user_id="user-1", repository_id="repo-1")
+
+
+@pytest.mark.parametrize("type_name", sorted({event.type for event in EVENTS}))
+@given(data=st.data())
+def test_an_odd_value_anywhere_in_an_event_is_shown_or_told_and_never_crashes(
+    type_name: str, data: st.DataObject
+) -> None:
+    odd = data.draw(st.sampled_from([event for event in EVENTS if event.type == type_name]))
+    fields = unpacked(odd.position, odd.data)
+    place = data.draw(st.sampled_from(list(_places(fields["body"]))))
+    inner = fields["body"]
+    for key in place[:-1]:
+        inner = inner[key]
+    if isinstance(inner, dict) and data.draw(st.booleans()):
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = data.draw(st.sampled_from(ODD))
+    changed = odd._replace(data=msgpack.packb(fields))
+    events = [changed if each.position == odd.position else each for each in EVENTS]
+    with TemporaryDirectory() as folder, contextlib.suppress(LogDamaged):
+        Views(Path(folder) / "views.db", MemoryReader(events), told_nothing).read(_everything)
 
 
 def test_a_number_that_no_column_holds_is_a_damaged_log(tmp_path: Path) -> None:
