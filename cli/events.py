@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stackledger.cli.calls import Call
+from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain
@@ -105,6 +106,47 @@ def tail(
     if follow:
         for event in call.client.follow_log(after=newest[0].position if newest else None):
             print_json_line(event.to_json())
+
+
+@GROUP.plain("create", example="stackledger log create postgresql://admin@db.example/stackledger")
+def create(
+    call: Call,
+    address: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ADDRESS", help="postgresql://[USER@]HOST[:PORT]/DATABASE; else as STACKLEDGER_LOG says."
+        ),
+    ] = None,
+) -> Done:
+    """Make a log in a PostgreSQL database. That is for its administrator: there are tables, functions and roles to make.
+
+    Users are granted stackledger_writer or stackledger_reader, and name the log in STACKLEDGER_LOG or `config set log`.
+    """
+    name, log_id = call.client.create_log(address)
+    return Done(
+        f"Made the log {name} with the id {log_id}."
+        " Let people in with GRANT stackledger_writer TO …, or stackledger_reader for looking alone."
+    )
+
+
+ExportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file, of JSON lines.")]
+
+
+@GROUP.plain("export", example="stackledger log export log.jsonl")
+def export(call: Call, file: ExportFile) -> Done:
+    """Write the whole log into a new file. A CloudEvent on each line, with all that it takes to import it."""
+    written = call.client.export_log(file)
+    return Done(f"Exported {written.events:,} events of the log {written.log_id} to {file}.")
+
+
+@GROUP.plain("import", example="stackledger log import log.jsonl")
+def import_(call: Call, file: ExportFile) -> Done:
+    """Make the log of an exported file, where there is none yet. It keeps its id, and events their positions.
+
+    Into a fresh home; or into a database, as its administrator, if STACKLEDGER_LOG or the setting log names one.
+    """
+    loaded = call.client.import_log(file)
+    return Done(f"Imported {loaded.events:,} events of the log {loaded.log_id}.")
 
 
 @GROUP.query("stats", example="stackledger log stats", as_of=False)

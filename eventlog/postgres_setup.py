@@ -7,13 +7,19 @@ changed or removed: triggers refuse it to everybody, the owner too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from psycopg import sql
 
 from stackledger.domain.errors import AlreadyExists, LogError
 from stackledger.eventlog.postgres import PostgresRecorder
+from stackledger.eventlog.postgres_reader import PostgresReader
 from stackledger.eventlog.postgres_server import EVENTS, SCHEMA, TAGS, Connection, Server, one
+from stackledger.eventlog.stored import StoredEvent
+
+if TYPE_CHECKING:
+    from stackledger.eventlog.transfer import Fresh
 
 OWNER = "stackledger_owner"
 WRITER = "stackledger_writer"
@@ -59,8 +65,44 @@ GRANT USAGE ON SCHEMA {SCHEMA} TO {WRITER}, {READER};
 GRANT SELECT ON {SCHEMA}.{EVENTS}, {SCHEMA}.{TAGS} TO {WRITER}, {READER};
 """
 
+_AFTER_COPYING = f"""
+INSERT INTO {SCHEMA}.{TAGS} (tag, main_id)
+    SELECT tag, id FROM {SCHEMA}.{EVENTS}, unnest(tags) AS tag ORDER BY id;
+SELECT setval('{SCHEMA}.{EVENTS}_id_seq', max(id)) FROM {SCHEMA}.{EVENTS};
+ANALYZE {SCHEMA}.{EVENTS};
+ANALYZE {SCHEMA}.{TAGS}
+"""
 
-def create(server: Server, begin: Callable[[Connection, PostgresRecorder], None]) -> None:
+Result = TypeVar("Result")
+
+
+def import_log(server: Server, load: Callable[[Fresh], Result]) -> Result:
+    """Make a log of what `load` puts into it, or raise with no log made. AlreadyExists where there is one."""
+    return create(server, lambda connection, _: load(_FreshTables(server, connection)))
+
+
+class _FreshTables:
+    """A log in tables that nobody else sees yet."""
+
+    def __init__(self, server: Server, connection: Connection) -> None:
+        self._server = server
+        self._connection = connection
+
+    def write(self, events: Iterable[StoredEvent]) -> None:
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {SCHEMA}.{EVENTS} (id, type, tags, data) FROM STDIN (FORMAT BINARY)") as copy,
+        ):
+            copy.set_types(("int8", "text", "text[]", "bytea"))
+            for stored in events:
+                copy.write_row((stored.position, stored.type, list(stored.tags), stored.data))
+        self._connection.execute(_AFTER_COPYING)
+
+    def read(self) -> Iterator[StoredEvent]:
+        return PostgresReader(self._server).scan()
+
+
+def create(server: Server, begin: Callable[[Connection, PostgresRecorder], Result]) -> Result:
     """Make a log in a database that has none, and have `begin` put its first events into it; all or nothing.
 
     `begin` works as the owner. Raises AlreadyExists where there is a log.
@@ -82,10 +124,11 @@ def create(server: Server, begin: Callable[[Connection, PostgresRecorder], None]
         connection.execute("SET LOCAL search_path = ''")
         connection.execute(_GUARDS)
         connection.execute(_RIGHTS)
-        begin(connection, recorder)
+        begun = begin(connection, recorder)
         connection.execute("RESET ROLE")
         if not superuser:
             connection.execute(f"REVOKE {OWNER} FROM CURRENT_USER")
+        return begun
 
 
 def _check(server: Server, connection: Connection) -> None:

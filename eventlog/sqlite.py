@@ -12,11 +12,11 @@ import heapq
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eventsourcing.dcb.api import (
     DCBAppendCondition,
@@ -29,7 +29,7 @@ from eventsourcing.dcb.api import (
 from eventsourcing.dcb.persistence import DCBListenNotifySubscription
 from eventsourcing.persistence import IntegrityError, ProgrammingError
 
-from stackledger.domain.errors import AppendUnknown, LogBusy, LogError
+from stackledger.domain.errors import AlreadyExists, AppendUnknown, LogBusy, LogError
 from stackledger.eventlog.forking import abandon, forget_in_child
 from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.schema import (
@@ -46,6 +46,12 @@ from stackledger.eventlog.schema import (
     tags_text,
     translated,
 )
+from stackledger.eventlog.stored import StoredEvent
+
+if TYPE_CHECKING:
+    from stackledger.eventlog.transfer import Fresh
+
+Result = TypeVar("Result")
 
 WAL_BYTES = 8 * 1024 * 1024
 """How large the write-ahead log becomes before its pages are moved into the file and it begins anew."""
@@ -352,8 +358,42 @@ def _opened(path: Path, lock: FileLock, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _create(path: Path) -> None:
-    """Make an empty log under another name, and give it its own when it is whole and on the disk.
+def import_log(path: Path, load: Callable[[Fresh], Result]) -> Result:
+    """Make a log of what `load` puts into it, or raise with no log made. AlreadyExists where there is one."""
+    path = Path(os.path.realpath(path))
+    _make_directory(path.parent)
+    loaded: list[Result] = []
+    with FileLock(path.with_suffix(".lock")), translated(path):
+        if path.exists():
+            raise AlreadyExists(
+                f"There is a log at {path} already, and a log is imported only where there is none.",
+                hint="Name another home in STACKLEDGER_HOME, or move log.db away.",
+            )
+        _create(path, lambda connection: loaded.append(load(_FreshFile(connection))))
+    return loaded[0]
+
+
+class _FreshFile:
+    """A log in a file that nobody knows of yet."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def write(self, events: Iterable[StoredEvent]) -> None:
+        for stored in events:
+            event = DCBEvent(stored.type, stored.data, list(stored.tags))
+            _insert(self._connection, stored.position - 1, [event])
+
+    def read(self) -> Iterator[StoredEvent]:
+        def fetch(after: int, upto: int, most: int) -> Page:
+            return Selection().page(self._connection, after, upto, most, newest_first=False)
+
+        for row in in_pages(fetch, 0, head(self._connection)):
+            yield StoredEvent(row[0], row[1], tuple(tags_of(row)), row[3])
+
+
+def _create(path: Path, fill: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+    """Make a log under another name, and give it its own when it is filled, whole and on the disk.
 
     Only its owner can use it; SQLite gives the files beside it the same rights.
     """
@@ -374,6 +414,7 @@ def _create(path: Path) -> None:
             connection.execute("BEGIN")
             for statement in SCHEMA:
                 connection.execute(statement)
+            fill(connection)
             connection.execute("COMMIT")
         new.rename(path)
         _sync_directory(path.parent)

@@ -168,7 +168,7 @@ class Ledger:
     @cached_property
     def directory(self) -> SubjectDirectory:
         """The names behind subject ids."""
-        return self._directory_of(self.log_id)
+        return self.directory_of(self.log_id)
 
     @cached_property
     def secret_values(self) -> SecretValues:
@@ -238,7 +238,8 @@ class Ledger:
         except KeyError as error:
             raise misshapen(first.position, first.type, error) from error
 
-    def _directory_of(self, log_id: str) -> SubjectDirectory:
+    def directory_of(self, log_id: str) -> SubjectDirectory:
+        """The names behind the subject ids of a log."""
         from stackledger.eventlog.subjects import SubjectDirectory
 
         make_home(self.home)
@@ -250,7 +251,7 @@ class Ledger:
 
         handler = self.handler  # opens the file of the log: where that fails, nobody is put into the directory
         log_id = new_id()
-        with contextlib.closing(self._directory_of(log_id)) as directory:
+        with contextlib.closing(self.directory_of(log_id)) as directory:
             begin_log(handler, directory, log_id, DEFAULT_USER, self.now())
             if directory.knows_another_log():
                 self.notify(
