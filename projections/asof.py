@@ -32,7 +32,8 @@ _NOW = AsOf()
 def parsed(text: str) -> AsOf:
     """Return what `--as-of TEXT` asks for, or raise UsageError.
 
-    A time without a zone is local time, a date without a time the beginning of that day.
+    A time without a zone is local time, a date without a time the beginning of that day. Of a local time that comes
+    twice, because clocks are set back, the first is meant; one that they leap over is as long after the leap.
     """
     stripped = text.strip()
     if stripped.casefold() == "now":
@@ -46,8 +47,11 @@ def parsed(text: str) -> AsOf:
         return AsOf(position=int(digits))
     try:
         moment = dt.datetime.fromisoformat(stripped.upper() if stripped.isascii() else stripped)
-        # A naive moment is local time here.
-        since = moment.astimezone(dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        if moment.tzinfo is None:
+            # `astimezone` puts a time that clocks leapt over an hour before the leap; `timestamp` does not.
+            seconds = int(moment.replace(microsecond=0).timestamp())
+            return AsOf(time=seconds * 1_000_000 + moment.microsecond)
+        since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"{quoted(text)} is neither a position nor a time.", hint=_HINT) from error
     return AsOf(time=since // dt.timedelta(microseconds=1))

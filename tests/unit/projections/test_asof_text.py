@@ -46,6 +46,38 @@ def test_a_time_without_a_zone_is_local(zone: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
+    ("zone", "text", "expected"),
+    [
+        ("Europe/Berlin", "2026-10-25 01:59:59.999999", "2026-10-24T23:59:59.999999+00:00"),
+        ("Europe/Berlin", "2026-10-25 02:30", "2026-10-25T00:30:00+00:00"),
+        ("Europe/Berlin", "2026-10-25 02:30+01:00", "2026-10-25T01:30:00+00:00"),
+        ("Europe/Berlin", "2026-10-25 03:00", "2026-10-25T02:00:00+00:00"),
+        ("Europe/Berlin", "2026-03-29 01:59:59.999999", "2026-03-29T00:59:59.999999+00:00"),
+        ("Europe/Berlin", "2026-03-29 02:30:00.000001", "2026-03-29T01:30:00.000001+00:00"),
+        ("Europe/Berlin", "2026-03-29 03:00", "2026-03-29T01:00:00+00:00"),
+        ("Europe/Berlin", "2026-03-29 02:30+00:00", "2026-03-29T02:30:00+00:00"),
+        ("America/Havana", "2026-03-08", "2026-03-08T05:00:00+00:00"),
+        ("Australia/Lord_Howe", "2026-04-05 01:45", "2026-04-04T14:45:00+00:00"),
+        ("Asia/Kathmandu", "2026-11-20 22:59", "2026-11-20T17:14:00+00:00"),
+        ("UTC", "1969-12-31 23:59:59.999999", "1969-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_a_local_time_that_comes_twice_is_the_first_and_one_that_is_leapt_over_comes_after_the_leap(
+    zone: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        moment = parsed(text).time
+        assert moment is not None
+        found = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=moment)
+        assert found.isoformat() == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
