@@ -118,7 +118,7 @@ def create(
         ),
     ] = None,
 ) -> Done:
-    """Make a log in a PostgreSQL database. That is for its administrator: there are tables, functions and roles to make.
+    """Make a log in a PostgreSQL database. Its administrator does that: tables, functions and roles are made.
 
     Users are granted stackledger_writer or stackledger_reader, and name the log in STACKLEDGER_LOG or `config set log`.
     """

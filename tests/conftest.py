@@ -72,11 +72,26 @@ def postgres_log(postgres: Databases) -> Iterator[str]:
         yield address
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_logs` with the log in the home, and with the log on PostgreSQL."""
+    if metafunc.definition.get_closest_marker("both_logs") is not None:
+        metafunc.parametrize("home", ["embedded", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A fresh STACKLEDGER_HOME, not yet made, and a fresh working directory outside any repository."""
     _separate(tmp_path / "home", monkeypatch)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    return tmp_path / "home" / "stackledger"
+    home = tmp_path / "home" / "stackledger"
+    if getattr(request, "param", "embedded") == "embedded":
+        yield home
+    else:
+        from tests.support.postgres import log_for
+
+        postgres: Databases = request.getfixturevalue("postgres")
+        with log_for(home, postgres) as writer:
+            monkeypatch.setenv("STACKLEDGER_LOG", writer)
+            yield home

@@ -9,7 +9,7 @@ from stackledger.domain.component_types import ComponentType
 from tests.support.own_flavor import write_alerter_flavor
 from tests.support.program import process, stackledger
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.both_logs]
 
 
 def ok(*arguments: str, answers: str = "") -> str:

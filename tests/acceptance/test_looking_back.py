@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.program import stackledger
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.both_logs]
 
 
 @pytest.mark.parametrize("moment", ["0", "1", "2001-01-01", "2001-01-01T00:00:00+05:00"])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.program import Finished, completions, stackledger
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.both_logs]
 
 PIPELINE = """
 from typing import Annotated

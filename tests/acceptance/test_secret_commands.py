@@ -7,7 +7,7 @@ import pytest
 from tests.support.own_flavor import write_alerter_flavor
 from tests.support.program import Finished, process, stackledger
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.both_logs]
 
 CANARY = "c4n4ry-s3cret-value"
 

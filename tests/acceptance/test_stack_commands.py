@@ -12,7 +12,7 @@ from stackledger.domain.component_types import SHORT_OPTIONS, ComponentType
 from tests.support.own_flavor import write_alerter_flavor, write_own_flavors
 from tests.support.program import process, stackledger
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.both_logs]
 
 ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -52,10 +52,9 @@ def test_a_fresh_home_has_the_default_stack_and_says_what_it_works_with() -> Non
     cells = [cell.strip() for cell in row.strip("┃").split("│")]
     assert re.fullmatch(ID, cells.pop(2))
     assert cells == ["👉", "default", "➖", "default", "default", "default"]  # noqa: RUF001 - the heavy dash
-    assert done.err.splitlines() == [
-        "Using the default local database.",
-        "Running with active stack: 'default' (global)",
-    ]
+    log, stack = done.err.splitlines()
+    assert re.fullmatch(r"Using the (default local database|log postgresql://test_writer@[\w.:]+/\w+)\.", log)
+    assert stack == "Running with active stack: 'default' (global)"
 
 
 def test_registering_prints_the_sentences_that_users_know() -> None:

@@ -71,14 +71,30 @@ class Databases:
 
     def user(self, name: str, *roles: str) -> None:
         """Make somebody who may log in, with these roles alone, if there is nobody of that name."""
+        statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD)
+        if roles:
+            statement += sql.SQL(" IN ROLE {}").format(sql.SQL(", ").join(map(sql.Identifier, roles)))
         with suppress(psycopg.errors.DuplicateObject):
-            self.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD))
-        for role in roles:
-            self.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(name)))
+            self.execute(statement)
 
     def execute(self, statement: sql.Composed | sql.SQL) -> None:
         with psycopg.connect(self.admin, autocommit=True) as connection:
             connection.execute(statement)
+
+
+@contextmanager
+def log_for(home: Path, databases: Databases) -> Iterator[str]:
+    """Make a log for whoever acts from a home, and return its address for one who may only append and read."""
+    from stackledger.client import Client
+
+    with databases.database() as admin:
+        client = Client(home=home, environment={"STACKLEDGER_LOG": admin})
+        try:
+            client.create_log()
+        finally:
+            client.close()
+        databases.user("test_writer", "stackledger_writer")
+        yield databases.address(admin.rpartition("/")[2], "test_writer")
 
 
 def make_empty_log(address: str) -> None:
