@@ -88,8 +88,9 @@ class Server:
             try:
                 yield connection
             except psycopg.Error as error:
-                if not connection.closed:
+                if not (connection.closed or _ends_session(error)):
                     raise meaning(error, self.address) from error
+                connection.close()
                 self._lost = self._session
                 self._connection = None
                 raise ConnectionLost(
@@ -270,6 +271,11 @@ def _told(error: psycopg.Error, address: str) -> str:
     for password in passwords(address):
         text = text.replace(password, "…")
     return text
+
+
+def _ends_session(error: psycopg.Error) -> bool:
+    # The server says so before it closes the connection, and may have committed just before.
+    return (error.sqlstate or "").startswith(("57P", "08"))
 
 
 def _is_starting(error: psycopg.OperationalError) -> bool:

@@ -1,4 +1,4 @@
-"""SIGKILL at any instant: no acknowledged event is lost, none is torn, the file is undamaged."""
+"""SIGKILL at any instant: no acknowledged event is lost, none is torn, the log is undamaged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stackledger.eventlog import sqlite
+from tests.support.any_log import Where
 from tests.support.killed_appenders import killed
 from tests.support.soak import rounds
 
@@ -20,9 +21,18 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
 ) -> None:
     # A small write-ahead log, so that kills also meet checkpoints; workers open and close all the time.
     monkeypatch.setattr(sqlite, "WAL_BYTES", 256 * 1024)
-    with killed(tmp_path / "log.db", seed=workers) as appenders:
+    kill_writers(tmp_path / "log.db", workers, rounds(60, 10_000) // 2)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_killed_client_of_a_server_loses_nothing_that_it_acknowledged(postgres_log: str, workers: int) -> None:
+    kill_writers(postgres_log, workers, rounds(40, 4_000) // 2)
+
+
+def kill_writers(where: Where, workers: int, kills: int) -> None:
+    with killed(where, seed=workers) as appenders:
         chance = appenders.chance
-        for _ in range(rounds(60, 10_000) // 2 // KILLS_BETWEEN_CHECKS):
+        for _ in range(kills // KILLS_BETWEEN_CHECKS):
             for _ in range(KILLS_BETWEEN_CHECKS):
                 while len(appenders.workers) < workers:
                     appenders.start()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
-from pathlib import Path
 
 from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQueryItem
 from eventsourcing.persistence import IntegrityError
 
-from stackledger.eventlog.sqlite import SQLiteRecorder
+from tests.support.any_log import Where, recorder_at
 
 
 def under(tag: str) -> DCBQuery:
     return DCBQuery(items=[DCBQueryItem(types=[], tags=[tag])])
 
 
-def append_all(path: Path, worker: int, count: int) -> list[int]:
+def append_all(where: Where, worker: int, count: int) -> list[int]:
     """Append `count` events that say whose and which they are, one or several at once; return their positions."""
     chance, number = random.Random(worker), 0
     positions: list[int] = []
-    with closing(SQLiteRecorder(path)) as recorder:
+    with closing(recorder_at(where)) as recorder:
         while number < count:
             size = min(chance.choice([1, 1, 1, 5]), count - number)
             events = [
@@ -33,12 +32,12 @@ def append_all(path: Path, worker: int, count: int) -> list[int]:
     return positions
 
 
-def claim_all(path: Path, worker: int, names: int) -> list[int]:
+def claim_all(where: Where, worker: int, names: int) -> list[int]:
     """Try to be the first to claim each name; return those that were claimed."""
     order = list(range(names))
     random.Random(worker).shuffle(order)
     won = []
-    with closing(SQLiteRecorder(path)) as recorder:
+    with closing(recorder_at(where)) as recorder:
         for name in order:
             claim = DCBEvent(type="claimed/1", data=b"%d" % worker, tags=[f"name:{name}"])
             try:
@@ -49,10 +48,10 @@ def claim_all(path: Path, worker: int, names: int) -> list[int]:
     return won
 
 
-def count_up(path: Path, times: int) -> int:
+def count_up(where: Where, times: int) -> int:
     """Add one to the counter so many times, each time to the number that was read; return the conflicts."""
     conflicts = 0
-    with closing(SQLiteRecorder(path)) as recorder:
+    with closing(recorder_at(where)) as recorder:
         for _ in range(times):
             while True:
                 read = recorder.read(under("counter"))

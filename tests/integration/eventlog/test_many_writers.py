@@ -16,6 +16,7 @@ from eventsourcing.persistence import IntegrityError
 
 from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.sqlite import SQLiteRecorder
+from tests.support.any_log import Where, reader_at, recorder_at
 from tests.support.appenders import append_all, claim_all, count_up, under
 from tests.support.processes import ended, forked
 from tests.support.soak import rounds
@@ -31,40 +32,46 @@ def at_once(work: Callable[..., Result], arguments: Sequence[tuple[object, ...]]
         return [future.result() for future in futures]
 
 
-def stored(path: Path) -> list[bytes]:
-    with closing(SQLiteReader(path)) as reader:
+def stored(where: Where) -> list[bytes]:
+    with closing(reader_at(where)) as reader:
         events = list(reader.scan())
     assert [event.position for event in events] == list(range(1, len(events) + 1))
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    if isinstance(where, Path):
+        with closing(sqlite3.connect(where)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     return [event.data for event in events]
 
 
-def test_nothing_is_lost_doubled_or_reordered(tmp_path: Path) -> None:
-    path, count = tmp_path / "log.db", rounds(150, 5_000)
-    positions = at_once(append_all, [(path, worker, count) for worker in range(WORKERS)])
-    data = stored(path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
+    return tmp_path / "log.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_log"))
+
+
+def test_nothing_is_lost_doubled_or_reordered(where: Where) -> None:
+    count = rounds(150, 5_000)
+    positions = at_once(append_all, [(where, worker, count) for worker in range(WORKERS)])
+    data = stored(where)
     assert len(data) == WORKERS * count
     for worker, own in enumerate(positions):
         assert own == sorted(own)
         assert [data[position - 1] for position in own] == [b"%d %d" % (worker, number) for number in range(count)]
 
 
-def test_each_name_has_one_winner(tmp_path: Path) -> None:
-    path, names = tmp_path / "log.db", rounds(60, 2_000)
-    won = at_once(claim_all, [(path, worker, names) for worker in range(WORKERS)])
+def test_each_name_has_one_winner(where: Where) -> None:
+    names = rounds(60, 2_000)
+    won = at_once(claim_all, [(where, worker, names) for worker in range(WORKERS)])
     assert sorted(name for own in won for name in own) == list(range(names))
-    assert len(stored(path)) == names
+    assert len(stored(where)) == names
 
 
-def test_a_counter_that_all_count_up_misses_nothing(tmp_path: Path) -> None:
-    path, times = tmp_path / "log.db", rounds(40, 1_000)
-    at_once(count_up, [(path, times)] * WORKERS)
-    assert [int(data) for data in stored(path)] == list(range(1, WORKERS * times + 1))
+def test_a_counter_that_all_count_up_misses_nothing(where: Where) -> None:
+    times = rounds(40, 1_000)
+    at_once(count_up, [(where, times)] * WORKERS)
+    assert [int(data) for data in stored(where)] == list(range(1, WORKERS * times + 1))
 
 
-def test_threads_that_share_a_recorder_take_turns(tmp_path: Path) -> None:
-    with closing(SQLiteRecorder(tmp_path / "log.db")) as recorder:
+def test_threads_that_share_a_recorder_take_turns(where: Where) -> None:
+    with closing(recorder_at(where)) as recorder:
 
         def count() -> None:
             for _ in range(25):
@@ -81,7 +88,7 @@ def test_threads_that_share_a_recorder_take_turns(tmp_path: Path) -> None:
         with ThreadPoolExecutor(4) as pool:
             for future in [pool.submit(count) for _ in range(4)]:
                 future.result()
-    assert [int(data) for data in stored(tmp_path / "log.db")] == list(range(1, 101))
+    assert [int(data) for data in stored(where)] == list(range(1, 101))
 
 
 def test_a_recorder_and_a_reader_go_on_in_a_forked_child(tmp_path: Path) -> None:

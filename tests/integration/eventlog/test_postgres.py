@@ -297,6 +297,19 @@ def test_an_append_whose_connection_is_lost_is_unknown(admin: Server) -> None:
     assert recorder.append([event("a")], NOBODY) == 1
 
 
+def test_an_append_whose_session_the_server_ends_is_unknown(postgres_log: str, admin: Server) -> None:
+    recorder = PostgresRecorder(admin)
+    done(admin, "SELECT 1")
+    with closing(Server(postgres_log)) as other, other.connection() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with pytest.raises(AppendUnknown, match="may or may not"):
+        recorder.append([event("a")], NOBODY)
+    assert recorder.append([event("a")], NOBODY) == 1
+
+
 def test_nobody_appends_any_more_over_a_connection_that_was_lost(postgres_log: str, admin: Server) -> None:
     """A session that waits for its turn does not notice that its client has gone, and would append later."""
     recorder = PostgresRecorder(admin)
