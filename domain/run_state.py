@@ -12,7 +12,9 @@ stateDiagram-v2
     running --> failed: Advance, no step is open and one failed
     running --> failed: EndRun, its process died or was interrupted
     completed --> [*]
+    running --> stopped: CancelRun
     failed --> [*]
+    stopped --> [*]
 ```
 
 A step of it. Skipped are the dependents of failed and skipped steps; the others go on:
@@ -27,13 +29,26 @@ stateDiagram-v2
     running --> failed: FailStep, and none is left
     running --> failed: EndRun
     retrying --> running: its time has come, and a slot is free
+    initializing --> queued: on a fleet, all its parents are completed
+    retrying --> queued: on a fleet, its time has come
+    queued --> running: Claimed, its execution takes long
+    queued --> completed: FinishStep
+    queued --> retrying: FailStep and retries are left, or the attempt got lost
+    queued --> failed: FailStep and none is left, or it got lost too often
+    running --> retrying: the attempt got lost
 ```
 
-An attempt (1, 2, 3 …) at a step; only the latest can be running:
+An attempt (1, 2, 3 …) at a step; only the latest can be open:
 
 ```mermaid
 stateDiagram-v2
     [*] --> running
+    [*] --> queued
+    queued --> running: Claimed
+    queued --> succeeded: FinishStep
+    queued --> failed: FailStep
+    queued --> lost
+    running --> lost
     running --> succeeded: FinishStep
     running --> failed: FailStep, EndRun
 ```
@@ -50,6 +65,7 @@ from typing import TypeVar, assert_never
 
 from stackledger.domain.errors import Refused
 from stackledger.domain.event import Event
+from stackledger.domain.events.fleet import RunCancelled, StepClaimed, StepLost, StepQueued
 from stackledger.domain.events.runs import (
     OutputOfStep,
     PlannedStep,
@@ -64,24 +80,34 @@ from stackledger.domain.events.runs import (
 )
 from stackledger.domain.run_status import RunStatus, StepStatus
 
-RunEvent = RunStarted | RunSucceeded | RunFailed | StepStarted | StepSucceeded | StepFailed | StepSkipped
+StepEvent = StepStarted | StepQueued | StepClaimed | StepLost | StepSucceeded | StepFailed | StepSkipped
+RunEvent = RunStarted | RunSucceeded | RunFailed | RunCancelled | StepEvent
 
 
 Order = TypeVar("Order", int, tuple[int, int])
 
-OPEN = frozenset({StepStatus.INITIALIZING, StepStatus.RUNNING, StepStatus.RETRYING})
+OPEN = frozenset({StepStatus.INITIALIZING, StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING})
+UNDER_WAY = frozenset({StepStatus.QUEUED, StepStatus.RUNNING})
 LOST = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """A step: its plan, its latest attempt (0 before the first), when it is due again, what it put out by name."""
+    """A step: its plan, its latest attempt (0 before the first), when it is due again, what it put out by name.
+
+    On a fleet also which dispatch the attempt waits under, which execution claimed or ended it, and how many
+    attempts got lost.
+    """
 
     plan: PlannedStep
     status: StepStatus = StepStatus.INITIALIZING
     attempt: int = 0
     retry_at: int | None = None
     outputs: Mapping[str, Produced] | None = None
+    dispatch: str | None = None
+    execution: str | None = None
+    worker: str | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +230,8 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
             return replace(run, status=RunStatus.COMPLETED)
         case RunFailed():
             return replace(run, status=RunStatus.FAILED)
+        case RunCancelled():
+            return replace(run, status=RunStatus.STOPPED)
         case _:
             step = run.steps[event.step]
             after = _after(step, event)
@@ -211,16 +239,24 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
             return replace(run, steps=steps, frontier=_moved(run, run.shape.numbers[event.step], step, after))
 
 
-def _after(step: StepState, event: StepStarted | StepSucceeded | StepFailed | StepSkipped) -> StepState:
+def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - one for each case
     match event:
         case StepStarted():
-            return StepState(step.plan, StepStatus.RUNNING, event.attempt)
+            return StepState(step.plan, StepStatus.RUNNING, event.attempt, lost=step.lost)
+        case StepQueued():
+            return StepState(step.plan, StepStatus.QUEUED, event.attempt, dispatch=event.dispatch, lost=step.lost)
+        case StepClaimed():
+            return replace(step, status=StepStatus.RUNNING, execution=event.execution, worker=event.worker)
+        case StepLost():
+            return StepState(
+                step.plan, StepStatus.RETRYING, step.attempt, retry_at=event.retry_at, lost=step.lost + 1
+            )
         case StepSucceeded():
             outputs = {output.output: output for output in event.outputs}
-            return StepState(step.plan, StepStatus.COMPLETED, step.attempt, outputs=outputs)
+            return replace(step, status=StepStatus.COMPLETED, outputs=outputs)
         case StepFailed():
             status = StepStatus.FAILED if event.retry_at is None else StepStatus.RETRYING
-            return StepState(step.plan, status, step.attempt, retry_at=event.retry_at)
+            return StepState(step.plan, status, step.attempt, retry_at=event.retry_at, lost=step.lost)
         case StepSkipped():
             return StepState(step.plan, StepStatus.SKIPPED)
         case _:

@@ -17,14 +17,17 @@ class RunStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 class StepStatus(StrEnum):
     """Where a step of a run is."""
 
     INITIALIZING = "initializing"
+    QUEUED = "queued"
     RUNNING = "running"
     RETRYING = "retrying"
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    STOPPED = "stopped"

@@ -38,6 +38,7 @@ from stackledger.domain.events.runs import (
 )
 from stackledger.domain.names import title
 from stackledger.domain.run_state import (
+    UNDER_WAY,
     Attempt,
     Run,
     RunEvent,
@@ -204,9 +205,9 @@ def _advance(command: Advance, run: Run) -> Sequence[Event]:
         raise Refused(f"The run {run.name!r} has {run.status}: nothing more can happen in it.")
     events: list[RunEvent] = []
     for outcome in command.outcomes:
-        events.append(_outcome(outcome, run, command.now))
+        events.append(ended(outcome, run, command.now))
         run = evolved(run, events[-1])
-    for event in _what_follows(run):
+    for event in what_follows(run):
         events.append(event)
         run = evolved(run, event)
     free = max(0, command.slots - len(running(run)))
@@ -214,11 +215,12 @@ def _advance(command: Advance, run: Run) -> Sequence[Event]:
     return events
 
 
-def _outcome(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
+def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
+    """Return the event that an outcome brings about, or raise Refused where it is none of the attempt that is open."""
     step = run.steps.get(outcome.step)
     if step is None:
         raise NotFound(f"The run {run.name!r} has no step {outcome.step!r}.", near=near_names(outcome.step, run.steps))
-    if step.status is not StepStatus.RUNNING or step.attempt != outcome.attempt:
+    if step.status not in UNDER_WAY or step.attempt != outcome.attempt:
         raise Refused(
             f"Attempt {outcome.attempt} at the step {outcome.step!r} of the run {run.name!r} is not running: the step"
             f" is {step.status} after attempt {step.attempt}. The outcome has no effect."
@@ -246,13 +248,14 @@ def _outcome(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed
 
 def _retry_at(step: StepState, now: int) -> int | None:
     retry = step.plan.retry
-    if step.attempt > retry.max_retries:
+    tried = step.attempt - step.lost
+    if tried > retry.max_retries:
         return None
-    seconds = min(retry.delay * retry.backoff ** (step.attempt - 1), MAX_DELAY)
+    seconds = min(retry.delay * retry.backoff ** (tried - 1), MAX_DELAY)
     return now + math.ceil(seconds * 1_000_000)
 
 
-def _what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
+def what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
     """Return the events that the state alone brings about: nobody has to ask for them."""
     lost = doomed(run)
     events: list[StepSkipped | RunSucceeded | RunFailed] = [
@@ -268,16 +271,20 @@ def _what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
 
 
 def _started(run: Run, attempt: Attempt) -> StepStarted:
-    plan = run.steps[attempt.step].plan
     return StepStarted(
         run_id=run.id,
         step=attempt.step,
         attempt=attempt.number,
-        inputs={
-            argument: produced(run, source).digest if isinstance(source, OutputOfStep) else source.digest
-            for argument, source in plan.inputs.items()
-        },
+        inputs=digests_of_inputs(run, attempt.step),
     )
+
+
+def digests_of_inputs(run: Run, step: str) -> dict[str, str]:
+    """Return the SHA-256 of what a step reads, by argument."""
+    return {
+        argument: produced(run, source).digest if isinstance(source, OutputOfStep) else source.digest
+        for argument, source in run.steps[step].plan.inputs.items()
+    }
 
 
 _ENDED_ATTEMPT: dict[Literal["process died", "interrupted"], tuple[str, str]] = {

@@ -1,0 +1,83 @@
+"""A log with one lock, as the database has it: who does not hold the lock cannot append."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from stackledger.domain.event import Boundary, Envelope, Event, Recorded
+from stackledger.domain.events.runs import run_tag
+from stackledger.workers.fleet.ports import Conflict, LogAway, NotActive, Seen
+from tests.support.fleet.network import Process, Timeline
+
+_START = 1_795_000_000_000_000
+
+
+class SimulatedLog:
+    """The events, and who holds the lock."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.events: list[Recorded] = []
+        self.commits = 0
+        self.holder: Process | None = None
+        self.away = False
+        self._by_tag: dict[str, list[int]] = defaultdict(list)
+
+    def now(self) -> int:
+        return _START + round(self.timeline.now * 1_000_000)
+
+    def append(self, events: Sequence[Event], boundary: Boundary = (), after: int | None = None) -> None:
+        """Append, if nothing in the boundary came after a position."""
+        if after is not None and self._matches(boundary, after):
+            raise Conflict
+        self.commits += 1
+        for event in events:
+            position = len(self.events) + 1
+            envelope = Envelope(str(position), self.now(), "", "", None, None, "", None)
+            self.events.append(Recorded(position, envelope, event.tags(), event))
+            for tag in event.tags():
+                self._by_tag[tag].append(position)
+
+    def of_run(self, run_id: str) -> list[Recorded]:
+        return [self.events[position - 1] for position in self._by_tag[run_tag(run_id)]]
+
+    def _matches(self, boundary: Boundary, after: int) -> bool:
+        return any(
+            self.events[position - 1].event.TYPE in item.types
+            for item in boundary
+            for position in self._by_tag[item.tags[0]]
+            if position > after
+        )
+
+
+class Access:
+    """One process's way to the log. An append may be made without its answer ever coming back."""
+
+    def __init__(self, log: SimulatedLog, process: Process, *, unsure: Callable[[], float]) -> None:
+        self._log = log
+        self._process = process
+        self._unsure = unsure
+
+    def begin(self) -> Seen:
+        return self.follow(0)
+
+    def follow(self, after: int) -> Seen:
+        self._process.calls()
+        if self._log.away:
+            raise LogAway
+        return Seen(self._log.events[after:], len(self._log.events))
+
+    def append(self, events: Sequence[Event], boundary: Boundary, after: int) -> None:
+        self._process.calls()
+        if self._log.holder is not self._process:
+            raise NotActive
+        if self._log.away:
+            raise LogAway
+        self._log.append(events, boundary, after)
+        self._process.calls()
+        if self._log.timeline.random.random() < self._unsure():
+            raise LogAway
+
+    def now(self) -> int:
+        return self._log.now()

@@ -1,0 +1,422 @@
+"""A whole fleet with a plan of faults, both from one seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+from random import Random
+
+from stackledger.domain.component_types import ComponentType
+from stackledger.domain.event import item
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, KeyRole, RunCancelled
+from stackledger.domain.events.runs import (
+    Code,
+    OutputOfStep,
+    PinnedComponent,
+    PinnedStack,
+    PlannedStep,
+    Produced,
+    Retry,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepSucceeded,
+    run_tag,
+)
+from stackledger.workers.fleet.coordinator import Coordinator, Pace
+from stackledger.workers.fleet.known import Known, Waiting
+from stackledger.workers.fleet.messages import Failure, Nudge, Success, Task, sealed
+from stackledger.workers.fleet.ports import OUTCOMES, Conflict, NotActive, Tag
+from stackledger.workers.fleet.worker import Habits, Worker
+from tests.support.fleet.broker import Session, SimulatedBroker, Stored
+from tests.support.fleet.log import Access, SimulatedLog
+from tests.support.fleet.network import Process, Timeline
+
+LOG = "log-1"
+ORCHESTRATOR = "orchestrator-1"
+PACE = Pace(silence=5, probe_every=8, probe_grace=10, record_confirmed=1, patience=4, gap=3, window=3)
+HABITS = Habits(lease_after=3, heartbeat=1, grace=3)
+TICK = 0.5
+TAKE_OVER = 6.0
+STORE = PinnedComponent(id="store-1", type=ComponentType.ARTIFACT_STORE, name="s", flavor="local", configuration={})
+STACK = PinnedStack(
+    id="stack-1",
+    name="fleet",
+    position=1,
+    components=(
+        PinnedComponent(
+            id=ORCHESTRATOR, type=ComponentType.ORCHESTRATOR, name="o", flavor="rabbitmq", configuration={}
+        ),
+        STORE,
+    ),
+)
+
+
+class Pen:
+    """Signs as anybody would verify it here: the real keys are tried elsewhere, they take most of the time."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+
+    def sign(self, data: bytes) -> bytes:
+        return self.key_id.encode()
+
+
+class Keyring:
+    def __init__(self, roles: Callable[[str], KeyRole | None]) -> None:
+        self.role = roles
+
+    def verify(self, key_id: str, signature: bytes, data: bytes) -> bool:
+        return signature == key_id.encode()
+
+
+def known_role(known: Known) -> Keyring:
+    def role(key_id: str) -> KeyRole | None:
+        key = known.keys.get(key_id)
+        return key.role if key is not None else None
+
+    return Keyring(role)
+
+
+def role_by_name(key_id: str) -> KeyRole | None:
+    return "coordinator" if key_id.startswith("coordinator") else "worker"
+
+
+def task_of(known: Known, waiting: Waiting) -> Task:
+    run = known.runs[waiting.ref.run_id]
+    plan = run.steps[waiting.ref.step].plan
+    inputs = {
+        argument: (run.steps[source.step].outputs or {})[source.output]
+        for argument, source in plan.inputs.items()
+        if isinstance(source, OutputOfStep)
+    }
+    return Task(
+        ref=waiting.ref,
+        run_name=run.name,
+        pipeline=run.pipeline,
+        queue=waiting.queue,
+        source=plan.source,
+        parameters=plan.parameters,
+        inputs=inputs,
+        artifacts={name: name for name in plan.outputs},
+        store=STORE,
+    )
+
+
+class Line:
+    """The connection of a process: made again whenever it was cut."""
+
+    def __init__(self, world: World, process: Process, *, is_worker: bool) -> None:
+        self.world = world
+        self.process = process
+        self.is_worker = is_worker
+        self.session: Session | None = None
+        self.wanted = True
+
+    def connect(self, owner: Coordinator | Worker) -> None:
+        def again() -> None:
+            owner.disconnected()
+            self.session = None
+            self.world.timeline.after(self.world.random.random(), lambda: self.process.act(lambda: self.connect(owner)))
+
+        if not self.wanted:
+            return
+        broker = self.world.broker
+        if isinstance(owner, Worker):
+            self.session = Session(
+                broker,
+                self.process,
+                arrived=owner.arrived,
+                confirmed=owner.confirmed,
+                returned=lambda token, _queue: owner.returned(token),
+                cancelled=owner.consumer_cancelled,
+                disconnected=again,
+                told=owner.told,
+            )
+            owner.connected()
+        else:
+            self.session = Session(
+                broker,
+                self.process,
+                arrived=lambda _slot, arrived: self.world.guarded(self.process, lambda: owner.arrived([arrived])),
+                confirmed=owner.confirmed,
+                returned=owner.returned,
+                cancelled=lambda _slot: None,
+                disconnected=again,
+            )
+            if OUTCOMES not in broker.queues:
+                broker.declare((OUTCOMES,))
+            self.session.consume_outcomes()
+            missing = [] if "default" in broker.queues else ["default"]
+            self.world.guarded(self.process, lambda: owner.connected(missing))
+
+    def publish(self, queue: str, data: bytes, token: int) -> None:
+        if self.session:
+            self.session.publish(queue, data, token)
+
+    def broadcast(self, data: bytes) -> None:
+        if self.session:
+            self.session.broadcast(data)
+
+    def acknowledge(self, tag: Tag) -> None:
+        if self.session and tag.session == self.session.number:
+            self.session.acknowledge(tag)
+
+    def give_back(self, tag: Tag) -> None:
+        if self.session and tag.session == self.session.number:
+            self.session.give_back(tag)
+
+    def declare(self, queues: Sequence[str]) -> None:
+        if self.session:
+            self.session.declare(queues)
+
+    def consume(self, slot: int) -> None:
+        if self.session:
+            self.session.consume(slot)
+
+    def cancel(self, slot: int) -> None:
+        if self.session:
+            self.session.cancel(slot)
+
+    def close(self) -> None:
+        if self.session:
+            self.session.close()
+
+
+class SimulatedChildren:
+    """Steps that take some time, fail at times, and leave a line in the witness each time they are executed."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.world = world
+        self.process = process
+        self.running: set[str] = set()
+        self.worker: Worker | None = None
+
+    def start(self, slot: int, execution: str, task: Task) -> None:
+        self.process.calls()
+        self.world.started(task)
+        self.running.add(execution)
+        seconds = self.world.random.choice((0.0, 0.1, 1.0, 2.0, 5.0, 9.0))
+        self.world.timeline.after(seconds, lambda: self.process.act(lambda: self._end(slot, execution, task)))
+
+    def stop(self, slot: int, execution: str) -> None:
+        self.process.calls()
+        self.running.discard(execution)
+
+    def _end(self, slot: int, execution: str, task: Task) -> None:
+        if execution not in self.running or self.worker is None:
+            return
+        self.running.remove(execution)
+        if self.world.random.random() < self.world.failing:
+            self.worker.ended(slot, execution, Failure(error="ValueError", message="no"))
+            return
+        outputs = tuple(
+            Produced(
+                output=output,
+                artifact_id=execution,
+                artifact=output,
+                digest=f"digest-of-{execution}",
+                size=1,
+                layout="file",
+                materializer="json/1",
+                data_type="int",
+            )
+            for output in task.artifacts
+        )
+        self.worker.ended(slot, execution, Success(outputs=outputs))
+
+
+class World:
+    """Coordinators and workers, kept at their numbers: one that dies is started again after a while."""
+
+    def __init__(self, seed: int, *, coordinators: int = 2, workers: int = 3, slots: int = 2) -> None:
+        self.random = Random(seed)
+        self.timeline = Timeline(self.random)
+        self.broker = SimulatedBroker(self.timeline)
+        self.log = SimulatedLog(self.timeline)
+        self.failing = 0.1
+        self.unsure = 0.0
+        self.executions: Counter[tuple[str, str, int]] = Counter()
+        self.stopping = False
+        self.processes: dict[str, Process] = {}
+        self.workers: dict[str, Worker] = {}
+        self.mark = 0.0
+        self._ids = count(1)
+        for number in range(coordinators):
+            self.enroll(f"coordinator-{number}", "coordinator")
+            self.start_coordinator(f"coordinator-{number}")
+        for number in range(workers):
+            self.enroll(f"worker-{number}", "worker")
+            self.start_worker(f"worker-{number}", slots)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._ids)}"
+
+    def enroll(self, name: str, role: KeyRole) -> None:
+        self.log.append([KeyEnrolled(key_id=name, role=role, name=name, public="", queues=("default",))])
+
+    # Processes
+
+    def start_coordinator(self, name: str) -> None:
+        process = self._process(name, lambda: self.start_coordinator(name))
+        process.on_death.append(lambda: self._unlock(process))
+
+        def stand_by() -> None:
+            holder = self.log.holder
+            if holder is not None and holder.stopped and self.timeline.now - self.mark > TAKE_OVER:
+                self._unlock(holder)
+            if self.log.holder is None and not self.log.away:
+                self.log.holder = process
+                self.mark = self.timeline.now
+                self._activate(process, name)
+            else:
+                self.timeline.after(TICK, lambda: process.act(stand_by))
+
+        self.timeline.after(self.random.random(), lambda: process.act(stand_by))
+
+    def _unlock(self, process: Process) -> None:
+        if self.log.holder is process:
+            self.log.holder = None
+
+    def _activate(self, process: Process, name: str) -> None:
+        line = Line(self, process, is_worker=False)
+        coordinator = Coordinator(
+            ORCHESTRATOR,
+            LOG,
+            log=Access(self.log, process, unsure=lambda: self.unsure),
+            broker=line,
+            signer=Pen(name),
+            verifier=known_role,
+            clock=self.timeline,
+            new_id=self.new_id,
+            task_of=task_of,
+            pace=PACE,
+        )
+
+        def tick() -> None:
+            if self.log.holder is process:
+                self.mark = self.timeline.now
+            self.guarded(process, coordinator.tick)
+            self.timeline.after(TICK, lambda: process.act(tick))
+
+        coordinator.activate()
+        line.connect(coordinator)
+        tick()
+
+    def guarded(self, process: Process, act: Callable[[], None]) -> None:
+        """Let a coordinator do something; one that is not active any more ends, and starts anew as a standby."""
+        try:
+            act()
+        except NotActive:
+            process.kill()
+
+    def start_worker(self, name: str, slots: int = 2) -> None:
+        process = self._process(name, lambda: self.start_worker(name, slots))
+        line = Line(self, process, is_worker=True)
+        children = SimulatedChildren(self, process)
+        worker = children.worker = self.workers[name] = Worker(
+            LOG,
+            slots=slots,
+            broker=line,
+            children=children,
+            signer=Pen(name),
+            verifier=Keyring(role_by_name),
+            clock=self.timeline,
+            new_id=self.new_id,
+            habits=HABITS,
+        )
+
+        def tick() -> None:
+            worker.tick()
+            if worker.is_done:
+                process.kill()
+            self.timeline.after(TICK, lambda: process.act(tick))
+
+        process.act(lambda: line.connect(worker))
+        self.timeline.after(self.random.random() * TICK, lambda: process.act(tick))
+
+    def _process(self, name: str, again: Callable[[], None]) -> Process:
+        process = self.processes[name] = Process(self.timeline, name)
+        process.on_death.append(lambda: self.timeline.after(self.random.random() * 3, again))
+        return process
+
+    # What people do
+
+    def submit(self, steps: Sequence[PlannedStep]) -> str:
+        run_id = self.new_id()
+        self.log.append(
+            [
+                RunStarted(
+                    run_id=run_id,
+                    name=run_id,
+                    pipeline="p",
+                    stack=STACK,
+                    code=Code(digest="", commit=None, dirty=False),
+                    parameters={},
+                    steps=tuple(steps),
+                    environment={},
+                    retry_of=None,
+                )
+            ]
+        )
+        if self.random.random() < 0.5:
+            self.broker.put(OUTCOMES, Stored(sealed(Nudge(run_id=run_id), Pen("coordinator-0"), LOG)))
+        return run_id
+
+    def cancel(self, run_id: str) -> None:
+        ends = (item(run_tag(run_id), RunSucceeded, RunFailed, RunCancelled),)
+        try:
+            self.log.append([RunCancelled(run_id=run_id)], ends, after=0)
+        except Conflict:
+            return
+
+    def revoke(self, worker: str) -> None:
+        self.log.append([KeyRevoked(key_id=worker)])
+
+    def send_nonsense(self) -> None:
+        """Put bytes into the queues that nobody of the fleet would."""
+        for data in (
+            b"",
+            b"\xc1",
+            b"\x94\x01\xa1x\xc4\x00\xc4\x00",
+            sealed(Nudge(run_id="r"), Pen("worker-0"), "log-2"),
+        ):
+            self.broker.put(OUTCOMES, Stored(data))
+            self.broker.put("default", Stored(data))
+
+    def replay_some(self) -> None:
+        """Put messages of before into their queue again."""
+        for queue, stored in self.random.sample(self.broker.history, min(5, len(self.broker.history))):
+            self.broker.put(queue, Stored(stored))
+
+    # What is seen
+
+    def open_runs(self) -> list[str]:
+        events = [recorded.event for recorded in self.log.events]
+        ended = {event.run_id for event in events if isinstance(event, RunSucceeded | RunFailed | RunCancelled)}
+        return [event.run_id for event in events if isinstance(event, RunStarted) and event.run_id not in ended]
+
+    def started(self, task: Task) -> None:
+        """Keep a line for each execution, and check that a step never begins before its parents succeeded."""
+        ref = task.ref
+        self.executions[ref.run_id, ref.step, ref.attempt] += 1
+        events = [recorded.event for recorded in self.log.of_run(ref.run_id)]
+        started = events[0]
+        assert isinstance(started, RunStarted)
+        done = {event.step for event in events if isinstance(event, StepSucceeded)}
+        plan = next(step for step in started.steps if step.name == ref.step)
+        assert done >= set(plan.upstream), f"{ref.step} began before its parents had succeeded"
+
+
+def planned(name: str, *parents: str, retries: int = 2) -> PlannedStep:
+    return PlannedStep(
+        name=name,
+        source=f"m.{name}",
+        digest="",
+        upstream=parents,
+        inputs={parent: OutputOfStep(step=parent, output="out") for parent in parents},
+        parameters={},
+        outputs=("out",),
+        retry=Retry(max_retries=retries, delay=1.0),
+    )

@@ -1,0 +1,1 @@
+"""Executing steps on a fleet of workers: what they and coordinators say to each other, and when."""

@@ -1,0 +1,123 @@
+"""What coordinators and workers need from around them, in the words of the protocol.
+
+Nothing here waits: what comes of a call is told later, by a call of the coordinator's or the worker's methods. So
+the very classes that run in production run in a simulator that drops, delays, doubles and reorders what it tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from stackledger.domain.event import Boundary, Event, Recorded
+from stackledger.workers.fleet.messages import Task
+
+
+class Tag(NamedTuple):
+    """A delivery that waits to be acknowledged: its number counts on its own session of the connection only."""
+
+    session: int
+    number: int
+
+
+class Arrived(NamedTuple):
+    """A message from a queue. `dead` says that a step queue gave it up after too many deliveries."""
+
+    tag: Tag
+    data: bytes
+    redelivered: bool = False
+    dead: bool = False
+
+
+OUTCOMES = "outcomes"
+PARKED = "parked"
+
+
+class Broker(Protocol):
+    """The broker, as the coordinator uses it. A tag of an earlier session is forgotten, never sent."""
+
+    def publish(self, queue: str, data: bytes, token: int) -> None:
+        """Send a persistent message; later `confirmed` or `returned` is called with the token, or `disconnected`."""
+
+    def broadcast(self, data: bytes) -> None:
+        """Send to every worker that is there; it may get lost."""
+
+    def acknowledge(self, tag: Tag) -> None:
+        """Let the broker forget a delivery."""
+
+    def declare(self, queues: Sequence[str]) -> None:
+        """Make the queues that are missing."""
+
+    def close(self) -> None:
+        """Leave the connection; `disconnected` is called, and `connected` once there is another."""
+
+
+class Conflict(Exception):
+    """Somebody appended what the decision depends on: nothing was appended, look again."""
+
+
+class NotActive(Exception):
+    """The lock where the log lives is lost: nothing was appended, and nothing more may be."""
+
+
+class LogAway(Exception):
+    """The log cannot be reached now. An append may have been made."""
+
+
+class Seen(NamedTuple):
+    """Events in the order of the log, and the position of the last one looked at."""
+
+    events: Sequence[Recorded]
+    position: int
+
+
+class FleetLog(Protocol):
+    """The log, as the active coordinator uses it."""
+
+    def begin(self) -> Seen:
+        """Return the events of all keys, of this orchestrator, and of its runs that have not ended."""
+
+    def follow(self, after: int) -> Seen:
+        """Return what came after a position."""
+
+    def append(self, events: Sequence[Event], boundary: Boundary, after: int) -> None:
+        """Append if nothing in the boundary came after a position; raise Conflict, NotActive or LogAway."""
+
+    def now(self) -> int:
+        """Return the log's idea of the time, in microseconds since 1970 UTC."""
+
+
+class WorkerBroker(Protocol):
+    """The broker, as a worker uses it: a channel with a consumer of its own for each slot."""
+
+    def consume(self, slot: int) -> None:
+        """Take one message at a time for a slot; they come by `arrived`."""
+
+    def cancel(self, slot: int) -> None:
+        """Take no more; what still comes may be given back until `consumer_cancelled` is called."""
+
+    def publish(self, queue: str, data: bytes, token: int) -> None:
+        """Send a persistent message; later `confirmed` is called with the token, or `disconnected`."""
+
+    def acknowledge(self, tag: Tag) -> None:
+        """Let the broker forget a delivery."""
+
+    def give_back(self, tag: Tag) -> None:
+        """Let the broker deliver it to somebody else."""
+
+
+class Children(Protocol):
+    """The processes that execute steps, one for each slot."""
+
+    def start(self, slot: int, execution: str, task: Task) -> None:
+        """Begin an execution; `ended` is called when it is over."""
+
+    def stop(self, slot: int, execution: str) -> None:
+        """End an execution by force; `ended` is not called for it any more."""
+
+
+class Clock(Protocol):
+    """Time that passes evenly, in seconds from anywhere."""
+
+    def monotonic(self) -> float:
+        """Return the seconds by now."""

@@ -1,0 +1,373 @@
+"""A worker: takes attempts out of the step queues, executes each in a child process, and says what came of it.
+
+Each slot has a consumer of its own. What a slot has to do next follows from what is true of it alone: after
+whatever is told, `_go_on` does all that may be done then, and doing it twice does nothing. A short execution is
+guarded by the delivery that it came with, a long one by a claim that the log knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from stackledger.workers.fleet.messages import (
+    Cancel,
+    Claim,
+    Dispatch,
+    Echo,
+    Execution,
+    Failure,
+    GivenBack,
+    Grant,
+    Heartbeat,
+    Message,
+    MessageRefused,
+    OutcomeOf,
+    Probe,
+    Refusal,
+    Signer,
+    Success,
+    Task,
+    Verifier,
+    opened,
+    sealed,
+)
+from stackledger.workers.fleet.ports import OUTCOMES, PARKED, Arrived, Children, Clock, Tag, WorkerBroker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """When a worker says what, in seconds."""
+
+    lease_after: float = 30.0
+    heartbeat: float = 10.0
+    grace: float = 25.0
+
+
+class Consumer(Enum):
+    """Where the consumer of a slot is."""
+
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+class Sent(Enum):
+    """How far a message has come."""
+
+    NO = auto()
+    PUBLISHED = auto()
+    CONFIRMED = auto()
+
+
+@dataclass(slots=True)
+class Note:
+    """A message that has to be confirmed."""
+
+    data: bytes
+    queue: str = OUTCOMES
+    sent: Sent = Sent.NO
+
+
+@dataclass(slots=True)
+class Work:
+    """What a slot executes. `waits` says that it must not begin before its grant comes."""
+
+    task: Task
+    execution: str
+    began: float
+    waits: bool
+    runs: bool = False
+    claim: Note | None = None
+    outcome: Note | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for one execution. `held` is the delivery that guards it; `relay` what is said before that is let go."""
+
+    number: int
+    consumer: Consumer = Consumer.CLOSED
+    held: Tag | None = None
+    work: Work | None = None
+    relay: Note | None = None
+
+
+class Worker:
+    """Executes what it is sent. Every method returns at once; nothing is kept that a death could make false."""
+
+    def __init__(
+        self,
+        log_id: str,
+        *,
+        slots: int,
+        broker: WorkerBroker,
+        children: Children,
+        signer: Signer,
+        verifier: Verifier,
+        clock: Clock,
+        new_id: Callable[[], str],
+        habits: Habits,
+    ) -> None:
+        self._log_id = log_id
+        self._broker = broker
+        self._children = children
+        self._signer = signer
+        self._verifier = verifier
+        self._clock = clock
+        self._new_id = new_id
+        self._habits = habits
+        self._slots = [Slot(number) for number in range(slots)]
+        self._notes: dict[int, Note] = {}
+        self._token = 0
+        self._connected = False
+        self._heartbeat_at = clock.monotonic()
+        self._stop_by: float | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a worker that was told to stop has nothing left to say."""
+        return self._stop_by is not None and all(
+            slot.work is None and slot.relay is None and slot.held is None for slot in self._slots
+        )
+
+    # What the broker tells
+
+    def connected(self) -> None:
+        """A connection is there (again)."""
+        self._connected = True
+        self._go_on_all()
+
+    def disconnected(self) -> None:
+        """The connection is gone: deliveries guard nothing any more, and what was not confirmed is said again."""
+        self._connected = False
+        self._notes.clear()
+        for slot in self._slots:
+            slot.consumer = Consumer.CLOSED
+            slot.held = slot.relay = None
+            work = slot.work
+            for note in (work.claim, work.outcome) if work is not None else ():
+                if note is not None and note.sent is Sent.PUBLISHED:
+                    note.sent = Sent.NO
+
+    def consumer_cancelled(self, slot: int) -> None:
+        """Nothing more comes for a slot until it consumes again."""
+        self._slots[slot].consumer = Consumer.CLOSED
+        self._go_on(self._slots[slot])
+
+    def confirmed(self, token: int) -> None:
+        """The broker has a message for good."""
+        note = self._notes.pop(token, None)
+        if note is not None:
+            note.sent = Sent.CONFIRMED
+            self._go_on_all()
+
+    def returned(self, token: int) -> None:
+        """A message came back: its queue is not there. It is said again at the next tick."""
+        note = self._notes.pop(token, None)
+        if note is not None:
+            note.sent = Sent.NO
+
+    def arrived(self, number: int, arrived: Arrived) -> None:
+        """A message came for a slot."""
+        slot = self._slots[number]
+        if (
+            slot.held is not None
+            or slot.work is not None
+            or slot.relay is not None
+            or slot.consumer is not Consumer.OPEN
+        ):
+            self._broker.give_back(arrived.tag)
+            return
+        slot.held = arrived.tag
+        try:
+            message = opened(arrived.data, self._verifier, self._log_id).message
+        except MessageRefused:
+            slot.relay = Note(arrived.data, PARKED)
+        else:
+            self._take(slot, message, arrived)
+        self._go_on(slot)
+
+    def told(self, data: bytes) -> None:
+        """A message came that was sent to every worker."""
+        try:
+            message = opened(data, self._verifier, self._log_id).message
+        except MessageRefused:
+            return
+        for slot in self._slots:
+            work = slot.work
+            if work is None:
+                continue
+            match message:
+                case Grant() if message.execution == work.execution:
+                    work.waits = False
+                case Refusal() if message.execution == work.execution:
+                    self._drop(slot, work)
+                case Cancel() if work.task.ref.run_id in message.run_ids:
+                    self._drop(slot, work)
+                case _:
+                    continue
+            self._go_on(slot)
+
+    # What children and time tell
+
+    def ended(self, number: int, execution: str, result: Success | Failure) -> None:
+        """A child came to the end of an execution, or died of it."""
+        slot = self._slots[number]
+        work = slot.work
+        if work is not None and work.execution == execution and work.outcome is None:
+            self._conclude(work, result)
+            self._go_on(slot)
+
+    def tick(self) -> None:
+        """Look at the clocks; to be called a few times a second."""
+        now = self._clock.monotonic()
+        for slot in self._slots:
+            work = slot.work
+            if (
+                work is not None
+                and work.runs
+                and work.task.timeout is not None
+                and now - work.began > work.task.timeout
+            ):
+                self._children.stop(slot.number, work.execution)
+                message = f"It was not done after {work.task.timeout:g} seconds."
+                self._conclude(work, Failure(error="StepTimeout", message=message))
+        if self._stop_by is not None and now > self._stop_by:
+            self._give_all_back()
+        if self._connected and now - self._heartbeat_at >= self._habits.heartbeat:
+            self._heartbeat_at = now
+            self._say_heartbeat()
+        self._go_on_all()
+
+    def stop(self) -> None:
+        """Take nothing new, and be done within the grace period; `is_done` says when."""
+        if self._stop_by is None:
+            self._stop_by = self._clock.monotonic() + self._habits.grace
+            self._go_on_all()
+
+    # Work
+
+    def _take(self, slot: Slot, message: Message, arrived: Arrived) -> None:
+        match message:
+            case Dispatch():
+                waits = message.copied or arrived.redelivered
+                slot.work = Work(message.task, self._new_id(), self._clock.monotonic(), waits)
+            case Probe():
+                slot.relay = Note(self._sealed(Echo(probe=message.probe, queue=message.queue)))
+            case _:
+                slot.relay = Note(arrived.data, PARKED)
+
+    def _go_on_all(self) -> None:
+        for slot in self._slots:
+            self._go_on(slot)
+
+    def _go_on(self, slot: Slot) -> None:
+        """Do everything that may be done for a slot now."""
+        if slot.work is not None and not slot.work.waits and not slot.work.runs and slot.work.outcome is None:
+            slot.work.runs = True
+            slot.work.began = self._clock.monotonic()
+            self._children.start(slot.number, slot.work.execution, slot.work.task)
+        if not self._connected:
+            return
+        if slot.relay is not None:
+            self._finish(slot, slot.relay)
+        elif slot.work is not None and slot.work.outcome is not None:
+            self._finish(slot, slot.work.outcome)
+        elif slot.work is not None and self._wants_claim(slot, slot.work):
+            self._claim(slot, slot.work)
+        self._consume(slot)
+
+    def _finish(self, slot: Slot, note: Note) -> None:
+        """Say the last word about a delivery, and let it go when the broker has that word."""
+        if not self._said(note):
+            return
+        self._let_go(slot)
+        slot.work = slot.relay = None
+
+    def _wants_claim(self, slot: Slot, work: Work) -> bool:
+        long = self._clock.monotonic() - work.began >= self._habits.lease_after
+        return work.claim is not None or work.waits or slot.held is None or long
+
+    def _claim(self, slot: Slot, work: Work) -> None:
+        """Claim an attempt, and let the delivery go once the broker has the claim.
+
+        The consumer goes first: otherwise the next message would come as soon as this one is acknowledged.
+        """
+        if slot.consumer is Consumer.OPEN:
+            slot.consumer = Consumer.CLOSING
+            self._broker.cancel(slot.number)
+        if slot.consumer is not Consumer.CLOSED:
+            return
+        if work.claim is None:
+            work.claim = Note(self._sealed(Claim(claim=self._execution(work))))
+        if self._said(work.claim):
+            self._let_go(slot)
+
+    def _consume(self, slot: Slot) -> None:
+        idle = slot.work is None and slot.relay is None and slot.held is None
+        if idle and slot.consumer is Consumer.CLOSED and self._stop_by is None:
+            slot.consumer = Consumer.OPEN
+            self._broker.consume(slot.number)
+        elif idle and slot.consumer is Consumer.OPEN and self._stop_by is not None:
+            slot.consumer = Consumer.CLOSING
+            self._broker.cancel(slot.number)
+
+    def _drop(self, slot: Slot, work: Work) -> None:
+        """Stop an execution that has no effect any more."""
+        if work.runs:
+            self._children.stop(slot.number, work.execution)
+        self._let_go(slot)
+        slot.work = None
+
+    def _let_go(self, slot: Slot) -> None:
+        if slot.held is not None and self._connected:
+            self._broker.acknowledge(slot.held)
+        slot.held = None
+
+    def _conclude(self, work: Work, result: Success | Failure) -> None:
+        work.runs = False
+        work.outcome = Note(self._sealed(OutcomeOf(ref=work.task.ref, execution=work.execution, result=result)))
+
+    def _give_all_back(self) -> None:
+        """Let others do what is not done when the grace period is over."""
+        for slot in self._slots:
+            work = slot.work
+            if work is None or work.outcome is not None:
+                continue
+            if work.runs:
+                self._children.stop(slot.number, work.execution)
+            if work.claim is None and slot.held is not None:
+                self._broker.give_back(slot.held)
+                slot.held = slot.work = None
+            else:
+                work.runs = False
+                work.outcome = Note(self._sealed(GivenBack(ref=work.task.ref, execution=work.execution)))
+
+    # Messages
+
+    def _said(self, note: Note) -> bool:
+        """Publish a message unless it is under way, and say whether the broker has confirmed it."""
+        if note.sent is Sent.NO:
+            note.sent = Sent.PUBLISHED
+            self._token += 1
+            self._notes[self._token] = note
+            self._broker.publish(note.queue, note.data, self._token)
+        return note.sent is Sent.CONFIRMED
+
+    def _say_heartbeat(self) -> None:
+        claimed = tuple(
+            self._execution(slot.work)
+            for slot in self._slots
+            if slot.work is not None and slot.work.claim is not None and slot.work.outcome is None
+        )
+        if claimed:
+            self._token += 1
+            self._broker.publish(OUTCOMES, self._sealed(Heartbeat(executions=claimed)), self._token)
+
+    def _execution(self, work: Work) -> Execution:
+        return Execution(ref=work.task.ref, execution=work.execution, waiting=work.waits)
+
+    def _sealed(self, message: Message) -> bytes:
+        return sealed(message, self._signer, self._log_id)
