@@ -8,7 +8,7 @@ a coordinator differs from the local orchestrator in how it learns of outcomes, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, assert_never
 
@@ -24,6 +24,7 @@ from stackledger.domain.events.fleet import (
     key_tag,
 )
 from stackledger.domain.events.runs import (
+    Execution,
     RunFailed,
     RunStarted,
     RunSucceeded,
@@ -35,7 +36,7 @@ from stackledger.domain.events.runs import (
 )
 from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready
 from stackledger.domain.run_status import RunStatus
-from stackledger.domain.runs import FailStep, Outcome, digests_of_inputs, ended, what_follows
+from stackledger.domain.runs import FailStep, FinishStep, Outcome, digests_of_inputs, ended, what_follows
 
 MAX_LOST = 5
 """How many attempts at one step may get lost before the step fails."""
@@ -66,9 +67,8 @@ class Ended:
 
     run_id: str
     dispatch: str
-    execution: str
-    worker: str
     outcome: Outcome
+    by: Execution
 
     @property
     def step(self) -> str:
@@ -79,6 +79,16 @@ class Ended:
     def attempt(self) -> int:
         """The attempt that the outcome is of."""
         return self.outcome.attempt
+
+    @property
+    def execution(self) -> str:
+        """The execution that came to it."""
+        return self.by.id
+
+    @property
+    def worker(self) -> str:
+        """The key whose word it is."""
+        return self.by.worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +165,6 @@ def judged(report: Report, run: Run | None, keys: Keys) -> Verdict:  # noqa: PLR
         return Verdict.REPEATED if _holds(step, report) else Verdict.SUPERSEDED
     if step.dispatch != report.dispatch:
         return Verdict.INVALID
-    if isinstance(report, Ended) and not _fits(step, report.outcome):
-        return Verdict.INVALID
     if step.execution is None:
         # A lease that runs out, and a worker that gives back, are of an execution that had claimed.
         unheld = isinstance(report, Vanished) and report.execution is not None
@@ -172,12 +180,6 @@ def _may_work(key: Key | None) -> bool:
 
 def _holds(step: StepState, report: Report) -> bool:
     return step.execution is not None and step.execution == report.execution and report.worker in (step.worker, None)
-
-
-def _fits(step: StepState, outcome: Outcome) -> bool:
-    return isinstance(outcome, FailStep) or sorted(output.output for output in outcome.outputs) == sorted(
-        step.plan.outputs
-    )
 
 
 # Settling
@@ -235,11 +237,21 @@ def _effect(report: Report, run: Run, now: int) -> StepClaimed | StepSucceeded |
                 worker=report.worker,
             )
         case Ended():
-            return ended(report.outcome, run, now)
+            return ended(_sound(report, run.steps[report.step]), run, now)
         case Vanished():
             return _lost(report, run.steps[report.step], now)
         case _:
             assert_never(report)
+
+
+def _sound(report: Ended, step: StepState) -> Outcome:
+    """Return the outcome with who came to it; one that does not fit the step is a failure of the step."""
+    outcome, outputs = report.outcome, step.plan.outputs
+    if isinstance(outcome, FinishStep) and sorted(each.output for each in outcome.outputs) != sorted(outputs):
+        given = ", ".join(each.output for each in outcome.outputs) or "nothing"
+        message = f"The worker sent {given}, but the outputs of the step are: {', '.join(outputs) or 'none'}."
+        return FailStep(outcome.step, outcome.attempt, "WrongOutputs", message, report.by)
+    return replace(outcome, execution=report.by)
 
 
 def _lost(report: Vanished, step: StepState, now: int) -> StepLost | StepFailed:
@@ -278,7 +290,7 @@ def _queued(run: Run, attempt: Attempt, dispatch: str) -> StepQueued:
         run_id=run.id,
         step=attempt.step,
         attempt=attempt.number,
-        queue="default",
+        queue=run.steps[attempt.step].plan.queue,
         dispatch=dispatch,
         inputs=digests_of_inputs(run, attempt.step),
     )

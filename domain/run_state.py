@@ -248,12 +248,17 @@ def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - o
         case StepClaimed():
             return replace(step, status=StepStatus.RUNNING, execution=event.execution, worker=event.worker)
         case StepLost():
-            return StepState(
-                step.plan, StepStatus.RETRYING, step.attempt, retry_at=event.retry_at, lost=step.lost + 1
-            )
+            return StepState(step.plan, StepStatus.RETRYING, step.attempt, retry_at=event.retry_at, lost=step.lost + 1)
         case StepSucceeded():
             outputs = {output.output: output for output in event.outputs}
-            return replace(step, status=StepStatus.COMPLETED, outputs=outputs)
+            by = event.execution
+            return replace(
+                step,
+                status=StepStatus.COMPLETED,
+                outputs=outputs,
+                execution=by.id if by else None,
+                worker=by.worker if by else None,
+            )
         case StepFailed():
             status = StepStatus.FAILED if event.retry_at is None else StepStatus.RETRYING
             return StepState(step.plan, status, step.attempt, retry_at=event.retry_at, lost=step.lost)

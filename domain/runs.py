@@ -21,6 +21,7 @@ from stackledger.domain.errors import AlreadyExists, NotFound, PipelineError, Re
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.runs import (
     Code,
+    Execution,
     OutputOfStep,
     PinnedStack,
     PlannedStep,
@@ -85,6 +86,7 @@ class FinishStep:
     step: str
     attempt: int
     outputs: tuple[Produced, ...]
+    execution: Execution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class FailStep:
     attempt: int
     error: str
     message: str
+    execution: Execution | None = None
 
 
 Outcome = FinishStep | FailStep
@@ -232,7 +235,13 @@ def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
                     f"The step {outcome.step!r} has the outputs {', '.join(step.plan.outputs) or 'none'}, not"
                     f" {', '.join(output.output for output in outcome.outputs) or 'none'}."
                 )
-            return StepSucceeded(run_id=run.id, step=outcome.step, attempt=outcome.attempt, outputs=outcome.outputs)
+            return StepSucceeded(
+                run_id=run.id,
+                step=outcome.step,
+                attempt=outcome.attempt,
+                outputs=outcome.outputs,
+                execution=outcome.execution,
+            )
         case FailStep():
             return StepFailed(
                 run_id=run.id,
@@ -241,6 +250,7 @@ def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
                 error=outcome.error[:MAX_ERROR],
                 message=outcome.message[:MAX_MESSAGE],
                 retry_at=_retry_at(step, now),
+                execution=outcome.execution,
             )
         case _:
             assert_never(outcome)

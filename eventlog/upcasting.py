@@ -15,7 +15,24 @@ from stackledger.eventlog.stored import MISSHAPEN, StoredEvent, misshapen, unpac
 Body = dict[str, Any]
 Upcasters = Mapping[str, tuple[str, Callable[[Body], Body]]]
 
-UPCASTERS: Upcasters = MappingProxyType({})
+
+def _with_places(body: Body) -> Body:
+    """Before there were fleets, every step ran where its run did, and no source was sent anywhere."""
+    steps = [{**step, "queue": "default", "timeout": None} for step in body["steps"]]
+    return {**body, "code": {**body["code"], "archive": None}, "steps": steps}
+
+
+def _executed_here(body: Body) -> Body:
+    return {**body, "execution": None}
+
+
+UPCASTERS: Upcasters = MappingProxyType(
+    {
+        "run.started/1": ("run.started/2", _with_places),
+        "step.succeeded/1": ("step.succeeded/2", _executed_here),
+        "step.failed/1": ("step.failed/2", _executed_here),
+    }
+)
 
 
 def opened(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> tuple[dict[str, Any], str, Body]:

@@ -50,15 +50,24 @@ class PinnedStack(Part):
     components: tuple[PinnedComponent, ...]
 
 
+class Kept(Part):
+    """An object in the run's artifact store: the SHA-256 of its `size` bytes in hexadecimal."""
+
+    digest: str
+    size: int
+
+
 class Code(Part):
     """Which code ran: SHA-256 in hexadecimal over the pipeline's source, and the git commit if there is one.
 
-    `dirty` says that the work tree had changes that the commit does not hold.
+    `dirty` says that the work tree had changes that the commit does not hold. `archive` is the source tree in the
+    artifact store, for those that execute it elsewhere; None where the run was executed by the process that began it.
     """
 
     digest: str
     commit: str | None
     dirty: bool
+    archive: Kept | None = None
 
 
 class OutputOfStep(Part):
@@ -89,7 +98,10 @@ class Retry(Part):
 
 
 class PlannedStep(Part):
-    """One step of the graph. `source` is its dotted path, `upstream` the steps that must succeed before it."""
+    """One step of the graph. `source` is its dotted path, `upstream` the steps that must succeed before it.
+
+    On a fleet `queue` says which workers may take it, and an attempt that takes over `timeout` seconds fails.
+    """
 
     name: str
     source: str
@@ -99,6 +111,8 @@ class PlannedStep(Part):
     parameters: dict[str, JsonValue]
     outputs: tuple[str, ...]
     retry: Retry
+    queue: str = "default"
+    timeout: float | None = None
 
 
 class RunStarted(Event):
@@ -108,7 +122,7 @@ class RunStarted(Event):
     `retry_of` the run whose successes this one inherits.
     """
 
-    TYPE: ClassVar[str] = "run.started/1"
+    TYPE: ClassVar[str] = "run.started/2"
 
     run_id: str
     name: str
@@ -196,15 +210,32 @@ class Produced(Part):
     data_type: str
 
 
-class StepSucceeded(Event):
-    """An attempt at a step succeeded, and all its outputs are in the artifact store."""
+class Execution(Part):
+    """A fleet's taking up of an attempt. `worker` is the id of its key; `log` what the step printed.
 
-    TYPE: ClassVar[str] = "step.succeeded/1"
+    `began` and `ended` are in microseconds since 1970 UTC, by the worker's clock.
+    """
+
+    id: str
+    worker: str
+    began: int
+    ended: int
+    log: Kept | None
+
+
+class StepSucceeded(Event):
+    """An attempt at a step succeeded, and all its outputs are in the artifact store.
+
+    `execution` is None where no worker of a fleet executed it.
+    """
+
+    TYPE: ClassVar[str] = "step.succeeded/2"
 
     run_id: str
     step: str
     attempt: int
     outputs: tuple[Produced, ...]
+    execution: Execution | None = None
 
     def tags(self) -> tuple[str, ...]:
         """Find it by run, step and content."""
@@ -221,7 +252,7 @@ class StepFailed(Event):
     `error` is its kind, cut to 200 characters, `message` is cut to 2,000; `retry_at` is in microseconds.
     """
 
-    TYPE: ClassVar[str] = "step.failed/1"
+    TYPE: ClassVar[str] = "step.failed/2"
 
     run_id: str
     step: str
@@ -229,6 +260,7 @@ class StepFailed(Event):
     error: str
     message: str
     retry_at: int | None
+    execution: Execution | None = None
 
     def tags(self) -> tuple[str, ...]:
         """Find it by run and step."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from stackledger.domain.event import Event, item
 from stackledger.domain.events.fleet import DispatchConfirmed, TopologyRenewed, fleet_tag
+from stackledger.domain.events.runs import Execution
 from stackledger.domain.fleet import Because, Claimed, Ended, Report, Vanished, Verdict, boundary, settled
 from stackledger.domain.runs import FailStep, FinishStep
 from stackledger.workers.fleet.dispatching import Dispatching
@@ -24,7 +25,6 @@ from stackledger.workers.fleet.messages import (
     Claim,
     Dispatch,
     Echo,
-    Execution,
     GivenBack,
     Grant,
     Heartbeat,
@@ -37,6 +37,7 @@ from stackledger.workers.fleet.messages import (
     Refusal,
     Signer,
     Success,
+    Taken,
     Task,
     Verifier,
     opened,
@@ -347,7 +348,7 @@ class Coordinator:
         ref = self._known.held[execution].ref
         return Vanished(ref.run_id, ref.step, ref.attempt, ref.dispatch, execution, because)
 
-    def _goes_on(self, execution: Execution, key: str) -> bool:
+    def _goes_on(self, execution: Taken, key: str) -> bool:
         """Note a sign of life of an execution that holds its claim, and that knows it."""
         held = self._known.held.get(execution.execution)
         if held is None or held.worker != key or execution.waiting:
@@ -385,7 +386,7 @@ class Coordinator:
         return [each for each in self._known.waiting.values() if each.position > self._known.confirmed]
 
 
-def _claimed(claim: Execution, key: str) -> Claimed:
+def _claimed(claim: Taken, key: str) -> Claimed:
     ref = claim.ref
     return Claimed(ref.run_id, ref.step, ref.attempt, ref.dispatch, claim.execution, key)
 
@@ -403,4 +404,5 @@ def _ended(message: OutcomeOf, key: str) -> Ended:
         if isinstance(result, Success)
         else FailStep(ref.step, ref.attempt, result.error, result.message)
     )
-    return Ended(ref.run_id, ref.dispatch, message.execution, key, outcome)
+    by = Execution(id=message.execution, worker=key, began=message.began, ended=message.ended, log=message.log)
+    return Ended(ref.run_id, ref.dispatch, outcome, by)

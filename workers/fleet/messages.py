@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue, Strict, TypeAdapter, ValidationError
 
 from stackledger.domain.event import Part
 from stackledger.domain.events.fleet import KeyRole
-from stackledger.domain.events.runs import PinnedComponent, Produced
+from stackledger.domain.events.runs import Kept, PinnedComponent, Produced
 
 PROTOCOL = 1
 MAX_BYTES = 64 * 1024 - 1
@@ -102,7 +102,7 @@ class Marker(Part):
 # From workers
 
 
-class Execution(Part):
+class Taken(Part):
     """One worker's taking up of an attempt; `waiting` for its grant or going on."""
 
     ref: Ref
@@ -114,14 +114,14 @@ class Claim(Part):
     """An execution takes long, or may not be the only one: it wants the attempt for itself."""
 
     kind: Literal["claim"] = "claim"
-    claim: Execution
+    claim: Taken
 
 
 class Heartbeat(Part):
     """A worker's executions that hold or want a claim go on. Each stands for its claim, too."""
 
     kind: Literal["heartbeat"] = "heartbeat"
-    executions: tuple[Execution, ...]
+    executions: tuple[Taken, ...]
 
 
 class Success(Part):
@@ -140,11 +140,14 @@ class Failure(Part):
 
 
 class OutcomeOf(Part):
-    """How an execution ended."""
+    """How an execution ended. `began` and `ended` are in microseconds since 1970 UTC, by the worker's clock."""
 
     kind: Literal["outcome"] = "outcome"
     ref: Ref
     execution: str
+    began: Count
+    ended: Count
+    log: Kept | None = None
     result: Annotated[Success | Failure, Field(discriminator="kind")]
 
 

@@ -117,7 +117,10 @@ class Children(Protocol):
 
 
 class Clock(Protocol):
-    """Time that passes evenly, in seconds from anywhere."""
+    """What time it is."""
 
     def monotonic(self) -> float:
-        """Return the seconds by now."""
+        """Return seconds that pass evenly, from anywhere."""
+
+    def time(self) -> int:
+        """Return what the machine's clock says, in microseconds since 1970 UTC."""

@@ -16,7 +16,6 @@ from stackledger.workers.fleet.messages import (
     Claim,
     Dispatch,
     Echo,
-    Execution,
     Failure,
     GivenBack,
     Grant,
@@ -28,6 +27,7 @@ from stackledger.workers.fleet.messages import (
     Refusal,
     Signer,
     Success,
+    Taken,
     Task,
     Verifier,
     opened,
@@ -77,6 +77,7 @@ class Work:
     task: Task
     execution: str
     began: float
+    began_at: int
     waits: bool
     runs: bool = False
     claim: Note | None = None
@@ -128,9 +129,12 @@ class Worker:
     @property
     def is_done(self) -> bool:
         """Whether a worker that was told to stop has nothing left to say."""
-        return self._stop_by is not None and all(
-            slot.work is None and slot.relay is None and slot.held is None for slot in self._slots
-        )
+        return self._stop_by is not None and self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no slot executes anything or has anything to say."""
+        return all(slot.work is None and slot.relay is None and slot.held is None for slot in self._slots)
 
     # What the broker tells
 
@@ -253,7 +257,7 @@ class Worker:
         match message:
             case Dispatch():
                 waits = message.copied or arrived.redelivered
-                slot.work = Work(message.task, self._new_id(), self._clock.monotonic(), waits)
+                slot.work = Work(message.task, self._new_id(), self._clock.monotonic(), self._clock.time(), waits)
             case Probe():
                 slot.relay = Note(self._sealed(Echo(probe=message.probe, queue=message.queue)))
             case _:
@@ -267,7 +271,7 @@ class Worker:
         """Do everything that may be done for a slot now."""
         if slot.work is not None and not slot.work.waits and not slot.work.runs and slot.work.outcome is None:
             slot.work.runs = True
-            slot.work.began = self._clock.monotonic()
+            slot.work.began, slot.work.began_at = self._clock.monotonic(), self._clock.time()
             self._children.start(slot.number, slot.work.execution, slot.work.task)
         if not self._connected:
             return
@@ -301,7 +305,7 @@ class Worker:
         if slot.consumer is not Consumer.CLOSED:
             return
         if work.claim is None:
-            work.claim = Note(self._sealed(Claim(claim=self._execution(work))))
+            work.claim = Note(self._sealed(Claim(claim=self._taken(work))))
         if self._said(work.claim):
             self._let_go(slot)
 
@@ -328,7 +332,14 @@ class Worker:
 
     def _conclude(self, work: Work, result: Success | Failure) -> None:
         work.runs = False
-        work.outcome = Note(self._sealed(OutcomeOf(ref=work.task.ref, execution=work.execution, result=result)))
+        outcome = OutcomeOf(
+            ref=work.task.ref,
+            execution=work.execution,
+            began=work.began_at,
+            ended=self._clock.time(),
+            result=result,
+        )
+        work.outcome = Note(self._sealed(outcome))
 
     def _give_all_back(self) -> None:
         """Let others do what is not done when the grace period is over."""
@@ -358,7 +369,7 @@ class Worker:
 
     def _say_heartbeat(self) -> None:
         claimed = tuple(
-            self._execution(slot.work)
+            self._taken(slot.work)
             for slot in self._slots
             if slot.work is not None and slot.work.claim is not None and slot.work.outcome is None
         )
@@ -366,8 +377,8 @@ class Worker:
             self._token += 1
             self._broker.publish(OUTCOMES, self._sealed(Heartbeat(executions=claimed)), self._token)
 
-    def _execution(self, work: Work) -> Execution:
-        return Execution(ref=work.task.ref, execution=work.execution, waiting=work.waits)
+    def _taken(self, work: Work) -> Taken:
+        return Taken(ref=work.task.ref, execution=work.execution, waiting=work.waits)
 
     def _sealed(self, message: Message) -> bytes:
         return sealed(message, self._signer, self._log_id)

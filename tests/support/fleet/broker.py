@@ -42,6 +42,8 @@ class SimulatedBroker:
         self.sessions: list[Session] = []
         self.numbers = count(1)
         self.lossy_control = 0.0
+        self.held_for = 0.0
+        """For how many seconds a delivery waited to be acknowledged at most."""
         self.history: list[tuple[str, bytes]] = []
         self.declare((OUTCOMES, PARKED))
 
@@ -128,6 +130,7 @@ class Session:
         self._up, self._down = Pipe(broker.timeline), Pipe(broker.timeline)
         self._tags = count(1)
         self.unacknowledged: dict[Tag, tuple[Queue, Consumer, Stored]] = {}
+        self._since: dict[Tag, float] = {}
         broker.sessions.append(self)
         process.on_death.append(self._client_died)
 
@@ -209,6 +212,7 @@ class Session:
     def deliver(self, queue: Queue, consumer: Consumer, stored: Stored) -> None:
         tag = Tag(self.number, next(self._tags))
         self.unacknowledged[tag] = (queue, consumer, stored)
+        self._since[tag] = self.broker.timeline.now
         arrived = Arrived(tag, stored.data, redelivered=stored.deliveries > 1, dead=stored.dead)
         self.to_client(lambda: self._arrived(consumer.slot, arrived))
 
@@ -222,6 +226,7 @@ class Session:
     def _settle(self, tag: Tag, *, back: bool) -> None:
         assert tag in self.unacknowledged, "a tag was settled twice: the broker would close the channel"
         queue, consumer, stored = self.unacknowledged.pop(tag)
+        self.broker.held_for = max(self.broker.held_for, self.broker.timeline.now - self._since[tag])
         consumer.unacknowledged -= 1
         if back:
             self.broker.put_back(queue.name, stored)

@@ -41,6 +41,11 @@ def _check_run(events: Sequence[Event]) -> None:
     assert set(ended) <= set(queued), "an attempt ended that was never queued"
     claimed = Counter((event.step, event.attempt) for event in events if isinstance(event, StepClaimed))
     assert all(number == 1 for number in claimed.values()), "an attempt was claimed twice"
+    claimers = {(event.step, event.attempt): event.execution for event in events if isinstance(event, StepClaimed)}
+    for event in events:
+        if isinstance(event, StepSucceeded | StepFailed) and event.execution is not None:
+            claimer = claimers.get((event.step, event.attempt), event.execution.id)
+            assert claimer == event.execution.id, "an attempt was ended by another execution than had claimed it"
     done: set[str] = set()
     parents = {step.name: step.upstream for step in started.steps}
     for event in events:

@@ -10,8 +10,6 @@ from stackledger.domain.events.runs import run_tag
 from stackledger.workers.fleet.ports import Conflict, LogAway, NotActive, Seen
 from tests.support.fleet.network import Process, Timeline
 
-_START = 1_795_000_000_000_000
-
 
 class SimulatedLog:
     """The events, and who holds the lock."""
@@ -25,7 +23,7 @@ class SimulatedLog:
         self._by_tag: dict[str, list[int]] = defaultdict(list)
 
     def now(self) -> int:
-        return _START + round(self.timeline.now * 1_000_000)
+        return self.timeline.time()
 
     def append(self, events: Sequence[Event], boundary: Boundary = (), after: int | None = None) -> None:
         """Append, if nothing in the boundary came after a position."""
@@ -38,6 +36,10 @@ class SimulatedLog:
             self.events.append(Recorded(position, envelope, event.tags(), event))
             for tag in event.tags():
                 self._by_tag[tag].append(position)
+
+    def clear(self) -> None:
+        self.events.clear()
+        self._by_tag.clear()
 
     def of_run(self, run_id: str) -> list[Recorded]:
         return [self.events[position - 1] for position in self._by_tag[run_tag(run_id)]]
@@ -54,17 +56,20 @@ class SimulatedLog:
 class Access:
     """One process's way to the log. An append may be made without its answer ever coming back."""
 
-    def __init__(self, log: SimulatedLog, process: Process, *, unsure: Callable[[], float]) -> None:
+    def __init__(
+        self, log: SimulatedLog, process: Process, *, unsure: Callable[[], float], away: Callable[[], bool]
+    ) -> None:
         self._log = log
         self._process = process
         self._unsure = unsure
+        self._away = away
 
     def begin(self) -> Seen:
         return self.follow(0)
 
     def follow(self, after: int) -> Seen:
         self._process.calls()
-        if self._log.away:
+        if self._log.away or self._away():
             raise LogAway
         return Seen(self._log.events[after:], len(self._log.events))
 
@@ -72,7 +77,7 @@ class Access:
         self._process.calls()
         if self._log.holder is not self._process:
             raise NotActive
-        if self._log.away:
+        if self._log.away or self._away():
             raise LogAway
         self._log.append(events, boundary, after)
         self._process.calls()

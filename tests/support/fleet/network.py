@@ -19,12 +19,15 @@ class Timeline:
         self.random = random
         self.now = 0.0
         self._order = count()
-        self._planned: list[tuple[float, int, Callable[[], None]]] = []
+        self._planned: list[tuple[float, int, Callable[[], object]]] = []
 
     def monotonic(self) -> float:
         return self.now
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
+    def time(self) -> int:
+        return 1_795_000_000_000_000 + round(self.now * 1_000_000)
+
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
         heapq.heappush(self._planned, (self.now + seconds, next(self._order), act))
 
     def run(self, until: float) -> None:
@@ -92,15 +95,15 @@ class Process:
 class Pipe:
     """One direction of a connection: everything arrives in order, after some time, until it is cut."""
 
-    def __init__(self, timeline: Timeline, slowest: float = 0.05) -> None:
+    def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._slowest = slowest
+        self._slowest = timeline.random.choice((0.01, 0.1, 1.0))
         self._free_at = 0.0
         self._cut = False
 
     def send(self, act: Callable[[], None]) -> None:
         timeline = self._timeline
-        self._free_at = max(self._free_at, timeline.now) + timeline.random.random() * self._slowest
+        self._free_at = max(self._free_at, timeline.now + timeline.random.random() * self._slowest)
         timeline.after(self._free_at - timeline.now, lambda: None if self._cut else act())
 
     def cut(self) -> None:

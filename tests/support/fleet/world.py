@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
+from zlib import crc32
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.event import item
+from stackledger.domain.event import Event, item
 from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, KeyRole, RunCancelled
 from stackledger.domain.events.runs import (
     Code,
@@ -60,7 +61,7 @@ class Pen:
         self.key_id = key_id
 
     def sign(self, data: bytes) -> bytes:
-        return self.key_id.encode()
+        return b"%b %d" % (self.key_id.encode(), crc32(data))
 
 
 class Keyring:
@@ -68,7 +69,7 @@ class Keyring:
         self.role = roles
 
     def verify(self, key_id: str, signature: bytes, data: bytes) -> bool:
-        return signature == key_id.encode()
+        return signature == Pen(key_id).sign(data)
 
 
 def known_role(known: Known) -> Keyring:
@@ -197,8 +198,9 @@ class SimulatedChildren:
         self.process.calls()
         self.world.started(task)
         self.running.add(execution)
-        seconds = self.world.random.choice((0.0, 0.1, 1.0, 2.0, 5.0, 9.0))
-        self.world.timeline.after(seconds, lambda: self.process.act(lambda: self._end(slot, execution, task)))
+        self.world.timeline.after(
+            self.world.seconds(task), lambda: self.process.act(lambda: self._end(slot, execution, task))
+        )
 
     def stop(self, slot: int, execution: str) -> None:
         self.process.calls()
@@ -230,15 +232,22 @@ class SimulatedChildren:
 class World:
     """Coordinators and workers, kept at their numbers: one that dies is started again after a while."""
 
-    def __init__(self, seed: int, *, coordinators: int = 2, workers: int = 3, slots: int = 2) -> None:
-        self.random = Random(seed)
+    def __init__(
+        self, random: Random, *, coordinators: int = 2, workers: int = 3, slots: int = 2, pace: Pace = PACE
+    ) -> None:
+        self.random = random
+        self.pace = pace
         self.timeline = Timeline(self.random)
         self.broker = SimulatedBroker(self.timeline)
         self.log = SimulatedLog(self.timeline)
         self.failing = 0.1
+        self.seconds: Callable[[Task], float] = lambda _: random.choice((0.0, 0.1, 1.0, 2.0, 5.0, 9.0))
         self.unsure = 0.0
         self.executions: Counter[tuple[str, str, int]] = Counter()
-        self.stopping = False
+        self.cut_off: Process | None = None
+        """Whom the log does not answer."""
+        self.deserted = False
+        """Whether no coordinator becomes active."""
         self.processes: dict[str, Process] = {}
         self.workers: dict[str, Worker] = {}
         self.mark = 0.0
@@ -264,9 +273,9 @@ class World:
 
         def stand_by() -> None:
             holder = self.log.holder
-            if holder is not None and holder.stopped and self.timeline.now - self.mark > TAKE_OVER:
+            if holder is not None and self.timeline.now - self.mark > TAKE_OVER and not self.log.away:
                 self._unlock(holder)
-            if self.log.holder is None and not self.log.away:
+            if self.log.holder is None and not self.log.away and not self.deserted:
                 self.log.holder = process
                 self.mark = self.timeline.now
                 self._activate(process, name)
@@ -284,18 +293,18 @@ class World:
         coordinator = Coordinator(
             ORCHESTRATOR,
             LOG,
-            log=Access(self.log, process, unsure=lambda: self.unsure),
+            log=Access(self.log, process, unsure=lambda: self.unsure, away=lambda: self.cut_off is process),
             broker=line,
             signer=Pen(name),
             verifier=known_role,
             clock=self.timeline,
             new_id=self.new_id,
             task_of=task_of,
-            pace=PACE,
+            pace=self.pace,
         )
 
         def tick() -> None:
-            if self.log.holder is process:
+            if self.log.holder is process and not self.log.away and self.cut_off is not process:
                 self.mark = self.timeline.now
             self.guarded(process, coordinator.tick)
             self.timeline.after(TICK, lambda: process.act(tick))
@@ -385,12 +394,33 @@ class World:
             self.broker.put(OUTCOMES, Stored(data))
             self.broker.put("default", Stored(data))
 
+    def restore(self, kept: Callable[[Event], bool]) -> None:
+        """Put an older copy in the place of the log: every session ends with it, the lock too."""
+        holder, events = self.log.holder, [each.event for each in self.log.events if kept(each.event)]
+        self.log.clear()
+        for event in events:
+            self.log.append([event])
+        if holder is not None:
+            holder.kill()
+
+    def clog(self, messages: int) -> None:
+        """Let very many messages stand in the outcome queue, before everything that is said from now on."""
+        data = sealed(Nudge(run_id="r"), Pen("coordinator-0"), LOG)
+        for _ in range(messages):
+            self.broker.put(OUTCOMES, Stored(data))
+
     def replay_some(self) -> None:
         """Put messages of before into their queue again."""
         for queue, stored in self.random.sample(self.broker.history, min(5, len(self.broker.history))):
             self.broker.put(queue, Stored(stored))
 
     # What is seen
+
+    def rest(self, within: float) -> None:
+        """Let time pass until nothing is open any more, for some seconds at most."""
+        until = self.timeline.now + within
+        while self.timeline.now < until and (self.open_runs() or not self.broker.is_quiet()):
+            self.timeline.run(self.timeline.now + 2 * TICK)
 
     def open_runs(self) -> list[str]:
         events = [recorded.event for recorded in self.log.events]
