@@ -13,10 +13,12 @@ from typing import Any
 
 import msgpack
 
+from stackledger.domain.events import EVENT_TYPES
 from stackledger.eventlog.sqlite import SQLiteRecorder
 
 START = 1_790_000_000_000_000
 _CHUNK = 10_000
+_TYPES = {name.partition("/")[0]: name for name in EVENT_TYPES}
 _STEPS = ("load", "split", "train", "evaluate", "compare")
 
 Said = tuple[str, dict[str, Any]]
@@ -52,7 +54,7 @@ def _rows(events: int) -> Iterator[tuple[int, str, str, bytes]]:
             "body": body,
         }
         tags = json.dumps([f"actor:user-{position % 50}", "host:host-1"])
-        yield position, f"{name}/1", tags, msgpack.packb(stored)
+        yield position, _TYPES[name], tags, msgpack.packb(stored)
 
 
 def _id(number: int, kind: int) -> str:
@@ -134,7 +136,7 @@ def _run(number: int, stack: dict[str, Any], components: dict[str, list[dict[str
             "name": f"training-{number}",
             "pipeline": f"pipeline-{number % 30}",
             "stack": {"id": stack["stack_id"], "name": stack["name"], "position": number, "components": pinned},
-            "code": {"digest": f"{number:064x}", "commit": None, "dirty": False},
+            "code": {"digest": f"{number:064x}", "commit": None, "dirty": False, "archive": None},
             "parameters": {"rate": 0.1, "epochs": 3},
             "steps": [
                 {
@@ -146,6 +148,8 @@ def _run(number: int, stack: dict[str, Any], components: dict[str, list[dict[str
                     "parameters": {},
                     "outputs": ["output"],
                     "retry": {"max_retries": 0, "delay": 0.0, "backoff": 1.0},
+                    "queue": "default",
+                    "timeout": None,
                 }
                 for index, step in enumerate(_STEPS)
             ],
@@ -157,7 +161,8 @@ def _run(number: int, stack: dict[str, Any], components: dict[str, list[dict[str
         of_step = {"run_id": run_id, "step": step, "attempt": 1}
         yield "step.started", {**of_step, "inputs": {"data": f"{number:064x}"}}
         if number % 20 == 0 and step == "evaluate":
-            yield "step.failed", {**of_step, "error": "ValueError", "message": "no", "retry_at": None}
+            failed = {**of_step, "error": "ValueError", "message": "no", "retry_at": None, "execution": None}
+            yield "step.failed", failed
             yield "run.failed", {"run_id": run_id, "because": "steps failed", "steps": [step]}
             return
         produced = {
@@ -170,5 +175,5 @@ def _run(number: int, stack: dict[str, Any], components: dict[str, list[dict[str
             "materializer": "numpy/1",
             "data_type": "numpy.ndarray",
         }
-        yield "step.succeeded", {**of_step, "outputs": [produced]}
+        yield "step.succeeded", {**of_step, "outputs": [produced], "execution": None}
     yield "run.succeeded", {"run_id": run_id}

@@ -30,4 +30,3 @@ class StepStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    STOPPED = "stopped"

@@ -226,13 +226,21 @@ PROJECTION = Projection(
     ignored=frozenset(
         {
             "log.created/1",
-            "run.started/1",
+            "run.started/2",
             "run.succeeded/1",
             "run.failed/1",
             "step.started/1",
-            "step.succeeded/1",
-            "step.failed/1",
+            "step.succeeded/2",
+            "step.failed/2",
             "step.skipped/1",
+            "run.cancelled/1",
+            "step.queued/1",
+            "step.claimed/1",
+            "step.lost/1",
+            "dispatch.confirmed/1",
+            "topology.renewed/1",
+            "key.enrolled/1",
+            "key.revoked/1",
         }
     ),
 )

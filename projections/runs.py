@@ -1,8 +1,8 @@
 """Folding the events about runs, steps and artifacts into the tables of runs.
 
-Statuses are ZenML's words. A run is `running` until it is `completed` or `failed`. A step is `initializing` until
-its first attempt, then `running`, and `completed`, `failed` or `skipped` in the end; between a failed attempt and
-the next one it is `retrying`.
+Statuses are ZenML's words. A run is `running` until it is `completed`, `failed` or `stopped`. A step is
+`initializing` until its first attempt, then `running`, on a fleet first `queued`, and `completed`, `failed` or
+`skipped` in the end; between an attempt that failed or got lost and the next one it is `retrying`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ def _run_failed(rows: Rows, fact: Fact) -> None:
     _ended(rows, fact, RunStatus.FAILED, fact.body["because"])
 
 
+def _run_cancelled(rows: Rows, fact: Fact) -> None:
+    _ended(rows, fact, RunStatus.STOPPED, None)
+
+
 _NEW_STEP: dict[str, Any] = dict.fromkeys(STEP_STATES.columns)
 
 
@@ -99,9 +103,53 @@ def _step_started(rows: Rows, fact: Fact) -> None:
     )
 
 
+def _step_queued(rows: Rows, fact: Fact) -> None:
+    _step(
+        rows,
+        fact,
+        StepStatus.QUEUED,
+        fresh=True,
+        attempt=fact.body["attempt"],
+        queued=fact.envelope["time"],
+        queue=fact.body["queue"],
+        inputs=encoded(fact.body["inputs"], MapOf(str)),
+    )
+
+
+def _step_claimed(rows: Rows, fact: Fact) -> None:
+    body = fact.body
+    _step(
+        rows,
+        fact,
+        StepStatus.RUNNING,
+        started=fact.envelope["time"],
+        execution=body["execution"],
+        worker=body["worker"],
+    )
+
+
+def _step_lost(rows: Rows, fact: Fact) -> None:
+    body = fact.body
+    _step(
+        rows,
+        fact,
+        StepStatus.RETRYING,
+        ended=fact.envelope["time"],
+        error="Lost",
+        message=body["because"],
+        retry_at=body["retry_at"],
+    )
+
+
+def _executed(fact: Fact) -> dict[str, Any]:
+    """Return who executed an attempt, and when it began there, if a worker of a fleet did."""
+    by = fact.body["execution"]
+    return {} if by is None else {"started": by["began"], "execution": by["id"], "worker": by["worker"]}
+
+
 def _step_succeeded(rows: Rows, fact: Fact) -> None:
     body, envelope = fact.body, fact.envelope
-    _step(rows, fact, StepStatus.COMPLETED, attempt=body["attempt"], ended=envelope["time"])
+    _step(rows, fact, StepStatus.COMPLETED, attempt=body["attempt"], ended=envelope["time"], **_executed(fact))
     for produced in body["outputs"]:
         name = folded(produced["artifact"])
         rows.put(
@@ -136,6 +184,7 @@ def _step_failed(rows: Rows, fact: Fact) -> None:
         error=body["error"],
         message=body["message"],
         retry_at=body["retry_at"],
+        **_executed(fact),
     )
 
 
@@ -147,13 +196,17 @@ PROJECTION = Projection(
     name=RUNS_VIEW,
     tables=RUN_TABLES,
     handlers={
-        "run.started/1": _run_started,
+        "run.started/2": _run_started,
         "run.succeeded/1": _run_succeeded,
         "run.failed/1": _run_failed,
         "step.started/1": _step_started,
-        "step.succeeded/1": _step_succeeded,
-        "step.failed/1": _step_failed,
+        "step.succeeded/2": _step_succeeded,
+        "step.failed/2": _step_failed,
         "step.skipped/1": _step_skipped,
+        "run.cancelled/1": _run_cancelled,
+        "step.queued/1": _step_queued,
+        "step.claimed/1": _step_claimed,
+        "step.lost/1": _step_lost,
     },
     ignored=frozenset(
         {
@@ -180,6 +233,10 @@ PROJECTION = Projection(
             "stack.unshared/1",
             "stack.deleted/1",
             "stack.activated/1",
+            "dispatch.confirmed/1",
+            "topology.renewed/1",
+            "key.enrolled/1",
+            "key.revoked/1",
         }
     ),
 )

@@ -105,7 +105,7 @@ COUNTS = Table(f"{REGISTRY}_counts", ("kind",), ("live",))
 
 REGISTRY_TABLES = (STACKS, COMPONENTS, ACTIVATIONS, FLAVORS, SECRETS, PAIRINGS, SUBJECTS, COUNTS)
 
-RUNS_VIEW = "runs_v1"
+RUNS_VIEW = "runs_v2"
 
 RUNS = Table(
     f"{RUNS_VIEW}_runs",
@@ -136,7 +136,10 @@ RUN_STATES = Table(f"{RUNS_VIEW}_run_states", ("run_id",), ("status", "ended", "
 STEP_STATES = Table(
     f"{RUNS_VIEW}_step_states",
     ("run_id", "step"),
-    ("status", "attempt", "started", "ended", "error", "message", "retry_at", "inputs", "because"),
+    (
+        *("status", "attempt", "queued", "started", "ended", "error", "message", "retry_at", "inputs", "because"),
+        *("queue", "execution", "worker"),
+    ),
 )
 """Where a planned step has got; before its first attempt there is no row."""
 

@@ -663,7 +663,7 @@ def test_a_run_whose_process_died_is_found_dead_and_ended(home: Path) -> None:
     assert run.status is RunStatus.RUNNING
     assert dead_runs(home, [run.id]) == (run.id,)
     told = [type(one.event).TYPE for one in end_dead_run(local.handler, home, run.id, local.context())]
-    assert told == ["step.failed/1", "run.failed/1"]
+    assert told == ["step.failed/2", "run.failed/1"]
     assert local.story() == ["started", "dies 1", "dies ProcessDied", "process died"]
     assert end_dead_run(local.handler, home, run.id, local.context()) == ()
     assert local.logs() == {"dies.1": "last words\n"}

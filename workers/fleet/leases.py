@@ -41,13 +41,13 @@ class Leases:
         self._markers = markers
         self._silence = silence
         self._heard: dict[str, float] = {}
-        self._asked: set[str] = set()
+        self._asked: dict[str, float] = {}
         self._ran_out: list[str] = []
 
     def heard(self, execution: str, now: float) -> None:
         """Note a sign of life."""
         self._heard[execution] = now
-        self._asked.discard(execution)
+        self._asked.pop(execution, None)
 
     def restart(self, now: float) -> None:
         """Begin all clocks anew: somebody else may have been deaf rather than they mute."""
@@ -62,10 +62,10 @@ class Leases:
         late = [
             execution
             for execution, heard in self._heard.items()
-            if now - heard > self._silence and execution not in self._asked
+            if now - max(heard, self._asked.get(execution, heard)) > self._silence
         ]
         if late:
-            self._asked.update(late)
+            self._asked.update(dict.fromkeys(late, now))
             self._markers.put(lambda: self._believe(late))
 
     def take_ran_out(self) -> list[str]:
@@ -75,8 +75,7 @@ class Leases:
         return ran_out
 
     def _believe(self, late: Iterable[str]) -> None:
-        self._ran_out += [execution for execution in late if execution in self._asked]
-        self._asked.difference_update(late)
+        self._ran_out += [execution for execution in late if self._asked.pop(execution, None) is not None]
 
 
 class Probes:

@@ -72,16 +72,16 @@ class Seen(NamedTuple):
 
 
 class FleetLog(Protocol):
-    """The log, as the active coordinator uses it."""
+    """The log, as the active coordinator uses it. Every method but `now` may raise NotActive or LogAway."""
 
     def begin(self) -> Seen:
         """Return the events of all keys, of this orchestrator, and of its runs that have not ended."""
 
     def follow(self, after: int) -> Seen:
-        """Return what came after a position."""
+        """Return what came after a position. Who is not active learns it here, before it acknowledges anything."""
 
     def append(self, events: Sequence[Event], boundary: Boundary, after: int) -> None:
-        """Append if nothing in the boundary came after a position; raise Conflict, NotActive or LogAway."""
+        """Append if nothing in the boundary came after a position; raise Conflict."""
 
     def now(self) -> int:
         """Return the log's idea of the time, in microseconds since 1970 UTC."""

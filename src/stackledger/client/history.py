@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackledger.eventlog.stored import StoredEvent
     from stackledger.projections.history import FieldChange
 
+
 class HistoryClient(Session):
     """Events as they are in the log, and the history of single stacks and components."""
 

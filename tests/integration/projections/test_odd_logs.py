@@ -61,9 +61,9 @@ def edited(type_name: str, **body: Any) -> tuple[StoredEvent, list[StoredEvent]]
         ("component.registered/1", {"configuration": "x"}),
         ("component.registered/1", {"configuration": {"a": b"x"}}),
         ("secret.created/1", {"keys": {"a": "b"}}),
-        ("run.started/1", {"stack": {"id": "s", "name": "s", "components": [{}]}}),
-        ("run.started/1", {"steps": [{"name": "load"}]}),
-        ("step.succeeded/1", {"outputs": [5]}),
+        ("run.started/2", {"stack": {"id": "s", "name": "s", "components": [{}]}}),
+        ("run.started/2", {"steps": [{"name": "load"}]}),
+        ("step.succeeded/2", {"outputs": [5]}),
     ],
 )
 def test_a_body_of_another_shape_is_a_damaged_log(type_name: str, body: dict[str, Any], tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_an_odd_value_anywhere_in_an_event_is_shown_or_told_and_never_crashes(
 
 
 def test_a_number_that_no_column_holds_is_a_damaged_log(tmp_path: Path) -> None:
-    _, events = edited("step.succeeded/1", attempt=2**64 - 1)
+    _, events = edited("step.succeeded/2", attempt=2**64 - 1)
     with pytest.raises(LogDamaged, match="too large"):
         Writer(tmp_path / "views.db", MemoryReader(events), told_nothing).catch_up()
 

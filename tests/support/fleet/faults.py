@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.fleet.world import World
 
 FAULTY_FOR = 60.0
-GRACE = 300.0
+GRACE = 1_000.0
 
 
 FAULTS = (

@@ -71,6 +71,8 @@ class Access:
         self._process.calls()
         if self._log.away or self._away():
             raise LogAway
+        if self._log.holder is not self._process:
+            raise NotActive
         return Seen(self._log.events[after:], len(self._log.events))
 
     def append(self, events: Sequence[Event], boundary: Boundary, after: int) -> None:
