@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, Protocol
 
 import msgpack
 
-from stackledger.domain.errors import InvalidValue, LogDamaged, LogError, StackledgerError
+from stackledger.domain.errors import InvalidValue, LogDamaged, LogError
 from stackledger.domain.events import EVENT_TYPES
 from stackledger.domain.events.log import LogCreated
 from stackledger.eventlog.codec import MAX_DATA, decode
@@ -137,6 +137,8 @@ class _Lines:
     def _stored(self, found: dict[str, Any], after: int) -> StoredEvent:
         try:
             tags = json.loads(found["tags"])
+            if not isinstance(tags, list):
+                raise TypeError("tags are a list")
             stored = StoredEvent(
                 int(found["position"]),
                 found["type"],
@@ -145,11 +147,11 @@ class _Lines:
             )
             "".join((stored.type, *stored.tags)).encode()
             fields = unpacked(stored.position, stored.data)
-            if stored.type in EVENT_TYPES:
-                decode(stored)
+            if stored.type in EVENT_TYPES and not _is_readable(stored):
+                raise self._refused(f"its data are not those of {stored.type}")
             self.log_id = self.log_id or _log_id(stored, fields)
             expected = {**_common(stored.type, fields["id"], self.log_id), "time": _time(fields["time"])}
-        except StackledgerError as error:
+        except LogDamaged as error:
             raise self._refused(error.message) from error
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise self._refused("it is not an event as they are exported") from error
@@ -161,6 +163,14 @@ class _Lines:
 
     def _refused(self, why: str) -> InvalidValue:
         return InvalidValue(f"Line {self._number} of the file cannot be imported: {why}.", hint="Nothing was imported.")
+
+
+def _is_readable(stored: StoredEvent) -> bool:
+    try:
+        decode(stored)
+    except LogDamaged:
+        return False
+    return True
 
 
 class _Tally:

@@ -222,11 +222,11 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of everything that was opened; what is asked for next is opened anew."""
-        for name in ("directory", "recorder", "reader"):
+        for name in ("directory", "recorder", "reader", "server"):
             part = self.__dict__.pop(name, None)
             if part is not None:
                 part.close()
-        for name in ("server", "handler", "enrolment", "views", "log_id", "secret_values", "user_id"):
+        for name in ("handler", "enrolment", "views", "log_id", "secret_values", "user_id"):
             self.__dict__.pop(name, None)
 
     def _id_in_log(self) -> str | None:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from stackledger.eventlog.postgres import PostgresRecorder
-from stackledger.eventlog.postgres_server import SCHEMA, Connection, Server
-from stackledger.eventlog.postgres_setup import create
+from stackledger.eventlog.postgres_server import SCHEMA, Server
+from stackledger.eventlog.postgres_setup import import_log
+from stackledger.eventlog.stored import StoredEvent
 from tests.support.services import missing
 
 ADDRESS = "STACKLEDGER_TEST_POSTGRES"
@@ -99,14 +99,15 @@ def log_for(home: Path, databases: Databases) -> Iterator[str]:
 
 def make_empty_log(address: str) -> None:
     """Make a log without any event in a database, anew if there is one."""
+    make_log(address, ())
+
+
+def make_log(address: str, events: Iterable[StoredEvent]) -> None:
+    """Make a log of these events in a database, anew if there is one."""
     with closing(Server(address)) as server:
         with server.connection() as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        create(server, _begin_with_nothing)
-
-
-def _begin_with_nothing(connection: Connection, recorder: PostgresRecorder) -> None:
-    pass
+        import_log(server, lambda log: log.write(events))
 
 
 class PrivateServer:

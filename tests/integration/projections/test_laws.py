@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stackledger.eventlog.postgres_reader import PostgresReader
+from stackledger.eventlog.postgres_server import Server
 from stackledger.eventlog.stored import StoredEvent
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
@@ -27,6 +30,7 @@ from stackledger.projections.registry_queries import (
 from stackledger.projections.run_queries import artifact, artifacts, pipelines, run, runs, unfinished_runs
 from tests.support.histories import histories
 from tests.support.memory_log import MemoryReader, cut
+from tests.support.postgres import Databases, make_log
 from tests.support.views import at, bookkeeping, dumped, folded_in_memory
 
 
@@ -143,6 +147,27 @@ class Repeating(MemoryReader):
         for event in self.events:
             yield event
             yield event
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Databases) -> Iterator[str]:
+    with postgres.database() as address:
+        yield address
+
+
+def test_views_over_a_log_on_postgresql_are_the_same(database: str) -> None:
+    @settings(max_examples=max(10, settings().max_examples // 5))
+    @given(histories())
+    def same(events: list[StoredEvent]) -> None:
+        make_log(database, events)
+        with TemporaryDirectory() as folder, closing(PostgresReader(Server(database))) as reader:
+            path = Path(folder) / "server.db"
+            Writer(path, reader, told_nothing, batch_events=7).catch_up()
+            whole = views_of(events, folder)
+            assert dumped(path) == dumped(whole)
+            assert bookkeeping(path) == bookkeeping(whole)
+
+    same()
 
 
 @given(histories(20))
