@@ -18,7 +18,7 @@ DIAMOND = (planned("a"), planned("b", "a"), planned("c", "a"), planned("d", "b",
 WIDE = (*(planned(f"s{number}") for number in range(6)), planned("end", *(f"s{number}" for number in range(6))))
 
 BATCHES = 20
-SEEDS = rounds(500, soak=5_000)
+SEEDS = rounds(100, soak=5_000)
 """In each batch."""
 
 
