@@ -41,6 +41,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Self
 
+from stackledger.domain.url_passwords import without_url_passwords
 from stackledger.domain.wording import listed
 
 
@@ -66,14 +67,15 @@ def sentence(text: str) -> str:
 class StackledgerError(Exception):
     """Something that a user can cause or mend.
 
-    `message` says what happened and why, `hint` what to do next, `near` which names may have been meant.
+    `message` says what happened and why, `hint` what to do next, `near` which names may have been meant. A password
+    in a URL that somebody gave is not repeated.
     """
 
     def __init__(self, message: str, *, hint: str = "", near: Iterable[str] = ()) -> None:
-        self.message = message
-        self.hint = hint
+        self.message = without_url_passwords(message)
+        self.hint = without_url_passwords(hint)
         self.near = tuple(near)
-        super().__init__(message)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         """Join what happened, the near names and the way out into one message."""

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 from stackledger.domain.errors import LiteralSecret
 from stackledger.domain.names import quoted
+from stackledger.domain.url_passwords import REFERENCE, VARIABLE, place_of_url_password
 
-_SECRET = re.compile(r"\{\{\s*([^{}.\s][^{}\s]*)\.([^{}.\s]+)\s*\}\}")
-_ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
-# user:password@ or :password@ behind the scheme of any URL, at any place of a text.
-_URL_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:]*:([^/@\s]+)@")
+_SECRET = re.compile(REFERENCE)
+_ENVIRONMENT = re.compile(VARIABLE)
 
 
 class SecretReference(NamedTuple):
@@ -56,20 +55,17 @@ def refuse_literal_secrets(configuration: Mapping[str, object], secret_fields: f
                     " or give env:VARIABLE."
                 ),
             )
-        _refuse_url_passwords(field, value)
+        refuse_url_passwords(field, value)
 
 
-def _refuse_url_passwords(field: str, value: object) -> None:
-    if isinstance(value, str):
-        for match in _URL_PASSWORD.finditer(value):
-            if not is_reference(match[1]):
-                raise LiteralSecret(
-                    f"The URL in the field {quoted(field)} holds a password.",
-                    hint="Put a reference {{NAME.key}} in its place, or make the whole value env:VARIABLE.",
-                )
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            _refuse_url_passwords(f"{field}.{key}", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_url_passwords(field, item)
+def refuse_url_passwords(field: str, value: object) -> None:
+    """Raise LiteralSecret where a URL in a JSON-like value holds a password; `field` says where the value stands."""
+    place = place_of_url_password(value, field)
+    if place is not None:
+        raise LiteralSecret(
+            f"The URL in the field {quoted(place)} holds a password, which the log would keep for ever.",
+            hint=(
+                "Take it out: in a configuration a reference {{NAME.key}} can stand in its place, or env:VARIABLE in"
+                " that of the whole value, and a step can read it itself. An @ that ends no password is written %40."
+            ),
+        )

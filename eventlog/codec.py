@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
 from pydantic import ValidationError
 
 from stackledger.domain.errors import InvalidValue, LogTooNew
 from stackledger.domain.event import Envelope, Event, Recorded
 from stackledger.domain.events import EVENT_TYPES
+from stackledger.domain.references import refuse_url_passwords
 from stackledger.eventlog.stored import ENVELOPE, StoredEvent, check_fields, misshapen
 from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 
@@ -21,7 +24,10 @@ def stored_tags(event: Event, envelope: Envelope) -> tuple[str, ...]:
 
 
 def encode(event: Event, envelope: Envelope) -> bytes:
-    """Return the data of an event: one msgpack map of envelope and body."""
+    """Return the data of an event: one msgpack map of envelope and body, or raise InvalidValue.
+
+    Whatever anybody gives comes into the log here, and nothing with a password in a URL goes further.
+    """
     stored = {**envelope._asdict(), "body": event.model_dump()}
     try:
         check_fields(stored)
@@ -31,9 +37,18 @@ def encode(event: Event, envelope: Envelope) -> bytes:
             f"{event.TYPE} holds a value that the log cannot keep: {error}.",
             hint="Numbers have at most 64 bits, and text is Unicode.",
         ) from error
+    if b"://" in data and b"@" in data:
+        _refuse_url_passwords(stored)
     if len(data) > MAX_DATA:
         raise InvalidValue(f"{event.TYPE} has {len(data):,} bytes; an event has at most {MAX_DATA:,}.")
     return bytes(data)
+
+
+def _refuse_url_passwords(stored: dict[str, Any]) -> None:
+    for field, value in (*stored["body"].items(), *((field, stored[field]) for field in ENVELOPE)):
+        # What was there before is in the log already, and a change may be about to take it away.
+        if not field.startswith("previous_"):
+            refuse_url_passwords(field, value)
 
 
 def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:

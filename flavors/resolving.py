@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from stackledger.domain.errors import SecretError, near_names
 from stackledger.domain.names import quoted, visible
 from stackledger.domain.references import SecretReference, is_reference, replaced_references
+from stackledger.domain.url_passwords import without_url_passwords
 
 MIN_REDACTED = 4
 """Shorter values stay: hiding each `a` of a text hides the text and tells the value."""
@@ -35,7 +36,7 @@ class Redactor:
         self._forms = tuple(form for form in known if len(form) >= MIN_REDACTED)
 
     def redacted(self, text: str) -> str:
-        """Return the text with `***` for each known value, and for several that overlap."""
+        """Return the text with `***` for each known value, for several that overlap, and for passwords in URLs."""
         stream = self.stream()
         return stream.fed(text) + stream.rest()
 
@@ -50,7 +51,8 @@ class Redactor:
 class RedactedStream:
     """A text that comes in pieces, without the values in it, wherever it was cut.
 
-    An end that may be the beginning of a value is held back until more comes: less than the longest value.
+    An end that may be the beginning of a value is held back until more comes: less than the longest value. The password
+    of a URL that comes in one piece is hidden too.
     """
 
     def __init__(self, forms: Callable[[], tuple[str, ...]]) -> None:
@@ -78,7 +80,7 @@ class RedactedStream:
             position = max(position, stop)
         shown.append(text[position:end])
         self._held, self._hidden = text[end:], max(0, position - end)
-        return "".join(shown)
+        return without_url_passwords("".join(shown))
 
 
 def _found(text: str, form: str) -> Iterator[tuple[int, int]]:

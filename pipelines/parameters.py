@@ -16,8 +16,9 @@ from pydantic import (
     ValidationError,
 )
 
-from stackledger.domain.errors import PipelineError
+from stackledger.domain.errors import LiteralSecret, PipelineError
 from stackledger.domain.names import visible
+from stackledger.domain.url_passwords import url_passwords
 from stackledger.pipelines.fitting import fits, words
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _DEEPEST = 100
 _GREATEST = 2**63
 _SECRETS = (SecretStr, SecretBytes)
+_READ_IT = "Let the step itself read it, from the environment or with Client().get_secret."
 
 
 def stored_parameter(value: object, annotation: object, where: str) -> JsonValue:
@@ -48,7 +50,7 @@ def stored_parameter(value: object, annotation: object, where: str) -> JsonValue
         if _holds_secret(valid if isinstance(valid, _SECRETS) else adapter.dump_python(valid)):
             raise PipelineError(
                 f"{where} holds a secret, and parameters are kept in the log.",
-                hint="Let the step itself read it, from the environment or with Client().get_secret.",
+                hint=_READ_IT,
             )
         try:
             value = _dumped(adapter, valid)
@@ -154,6 +156,8 @@ def _text(value: str, where: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise PipelineError(f"{where} holds a text that is not Unicode: {error.reason}.") from error
+    if any(url_passwords(value)):
+        raise LiteralSecret(f"{where} holds a URL with a password, and parameters are kept in the log.", hint=_READ_IT)
     return str(value)
 
 

@@ -50,6 +50,32 @@ def test_a_planted_value_shows_up_nowhere(home: Path) -> None:
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["label", "--label", f"u=https://u:{CANARY}@h"],
+        ["reason", f"--reason=https://u:{CANARY}/q@h"],
+        ["ticket", f"--ticket=https://u:{CANARY}@h"],
+        [f"https://u:{CANARY}@h"],
+        ["flavor", f"--flavor=https://u:{CANARY}@h"],
+        ["path", f"--path=https://u:{CANARY}/q@h"],
+    ],
+)
+def test_a_password_in_a_url_is_refused_wherever_it_is_given_and_never_repeated(
+    home: Path, arguments: list[str]
+) -> None:
+    ok("artifact-store", "list")
+    flavor = [] if any(argument.startswith("--flavor") for argument in arguments) else ["--flavor=local"]
+    for dry_run in ([], ["--dry-run"]):
+        refused = stackledger("artifact-store", "register", *arguments, *flavor, *dry_run)
+        assert refused.status == 1
+        assert CANARY not in refused.out + refused.err
+        assert "Error" in refused.err
+    assert len(ok("artifact-store", "list", "--output=json").json["items"]) == 1
+    for file in home.rglob("*"):
+        assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
+
+
 def test_keys_are_changed_added_and_removed() -> None:
     ok("secret", "create", "a", "--x=1", "--y=2")
     ok("secret", "update", "a", "--x=9", "--z=3", "-r", "y")

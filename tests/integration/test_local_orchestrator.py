@@ -468,6 +468,29 @@ def test_no_secret_reaches_the_event_or_the_log(home: Path) -> None:
 
 
 @step
+def betrays_a_url(text: str) -> None:
+    url = text.replace("!", "@")
+    print(url)
+    raise type(f"Wrong{url}", (ValueError,), {})(f"cannot reach {url}")
+
+
+def test_no_password_in_a_url_is_kept_of_a_failure_or_of_what_a_step_prints(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = LocalHome(home)
+
+    def one() -> None:
+        betrays_a_url("https://me:hunter2!host/")
+
+    finished = local.finish(planned(one))
+    local.close()
+    assert finished.failures["betrays_a_url"].outcome.message == "cannot reach https://me:***@host/"
+    for path in home.rglob("*"):
+        assert not path.is_file() or b"hunter2@" not in path.read_bytes(), path
+    assert "https://me:***@host/" in local.logs()["betrays_a_url.1"]
+
+
+@step
 def betrays_in_pieces(how: str) -> int:
     match how:
         case "writes":

@@ -12,6 +12,7 @@ from stackledger.domain.references import (
     refuse_literal_secrets,
     secret_references,
 )
+from stackledger.domain.url_passwords import url_passwords, without_url_passwords
 
 PASSWORD = frozenset({"password"})
 
@@ -76,6 +77,13 @@ def test_the_key_is_what_follows_the_last_dot() -> None:
         ["s3://a", "mysql://u:hunter2@h"],
         {"deep": {"url": "redis://u:hunter2@h"}},
         "a://u:{{s.k}}hunter2@h",
+        "https://me:hunter2/q@host",
+        "https://me:hunter2?a#b@host",
+        "https://me:hunter2@x@host",
+        "https://me@corp.com:hunter2@host",
+        "https://me:0hunter2@host:8080/",
+        "HTTP://[::1]:hunter2@x",
+        {"https://me:hunter2@host": 1},
     ],
 )
 def test_a_password_in_a_url_is_refused_and_not_repeated(value: JsonValue) -> None:
@@ -92,10 +100,27 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(value: JsonValue) -> No
         "s3://bucket/path",
         "postgresql://me:{{db.password}}@host",
         "a:b@c",
+        "http://[::1]:8080/a@b",
+        "https://me@host:8080/a@b",
+        "https://host/t=12:30@b",
+        "https://u:{{ s.k }}@h,https://v:{{s.l}}@h",
+        '{"url":"https://host","port":"https://host:80","mail":"me:x@y"}',
+        "https://u:***@h",
+        "https://u:@h",
     ],
 )
 def test_a_url_without_a_password_is_fine(value: str) -> None:
     refuse_literal_secrets({"url": value}, frozenset())
+
+
+@given(st.text(alphabet=st.sampled_from('ab1:/@?{}. *[]"')).map(lambda text: text.replace("a:", "a://")))
+def test_a_text_whose_passwords_are_hidden_has_none_left(text: str) -> None:
+    assert not list(url_passwords(without_url_passwords(text)))
+
+
+def test_only_the_password_of_a_url_is_hidden() -> None:
+    text = "from https://me:hun/ter2@host:80/x?y=1 and s3://a to {{s.k}}"
+    assert without_url_passwords(text) == "from https://me:***@host:80/x?y=1 and s3://a to {{s.k}}"
 
 
 @given(

@@ -11,10 +11,10 @@ from hypothesis import given
 from pydantic import JsonValue
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import InvalidValue, LogDamaged, LogTooNew
+from stackledger.domain.errors import InvalidValue, LiteralSecret, LogDamaged, LogTooNew
 from stackledger.domain.event import Envelope, Event
 from stackledger.domain.events import EVENT_TYPES
-from stackledger.domain.events.components import ComponentRegistered
+from stackledger.domain.events.components import ComponentRegistered, ComponentUpdated
 from stackledger.domain.events.stacks import StackShared
 from stackledger.eventlog import codec
 from stackledger.eventlog.codec import decode, encode, stored_tags
@@ -74,6 +74,41 @@ def test_tags_are_sorted_and_distinct_and_say_who_and_where(event: Event, envelo
     tags = stored_tags(event, envelope)
     assert list(tags) == sorted(set(tags))
     assert {f"actor:{envelope.actor}", f"host:{envelope.host}", *event.tags()} == set(tags)
+
+
+URL = "see postgresql://me:hunter2/x@host/db there"
+
+
+@pytest.mark.parametrize(
+    ("event", "envelope", "field"),
+    [
+        (SHARED, ENVELOPE_OF_ONE._replace(reason=URL), "reason"),
+        (SHARED, ENVELOPE_OF_ONE._replace(ticket=URL), "ticket"),
+        (StackShared(stack_id=URL), ENVELOPE_OF_ONE, "stack_id"),
+        (component({"a": ["x", {"b": URL}]}), ENVELOPE_OF_ONE, "configuration.a.b"),
+        (component({"a": {URL: 1}}), ENVELOPE_OF_ONE, "configuration.a"),
+        (component({}).model_copy(update={"labels": {"k": URL}}), ENVELOPE_OF_ONE, "labels.k"),
+    ],
+)
+def test_no_event_keeps_a_password_in_a_url_wherever_it_stands(event: Event, envelope: Envelope, field: str) -> None:
+    with pytest.raises(LiteralSecret, match=f"field '{field}' holds a password") as refused:
+        encode(event, envelope)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_password_that_the_log_has_already_can_be_taken_away() -> None:
+    encode(
+        ComponentUpdated(
+            component_id="c",
+            configuration={"url": "{{db.url}}"},
+            labels={},
+            secrets=(),
+            previous_configuration={"url": URL},
+            previous_labels={"url": URL},
+            previous_secrets=(),
+        ),
+        ENVELOPE_OF_ONE,
+    )
 
 
 def test_type_names_are_subject_fact_and_version() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pydantic
 import pytest
 
-from stackledger.domain.errors import InvalidName, PipelineError
+from stackledger.domain.errors import InvalidName, LiteralSecret, PipelineError, StackledgerError
 from stackledger.domain.events.runs import OutputOfStep, Retry
 from stackledger.pipelines.parameters import restored_parameter
 from stackledger.pipelines.pipeline import Pipeline, pipeline
@@ -554,6 +554,38 @@ class Aliased(pydantic.BaseModel):
 class Login(pydantic.BaseModel):
     user: str
     password: pydantic.SecretStr
+
+
+URL = "https://u:hunter2@h/"
+
+
+@step
+def pin(s: object = URL) -> None: ...
+
+
+@pytest.mark.parametrize("given", [(), (URL,), ([{"a": URL}],), ({URL: 1},)])
+def test_a_url_with_a_password_is_no_parameter_and_is_not_repeated(given: tuple[object, ...]) -> None:
+    def one() -> None:
+        pin(*given)
+
+    with pytest.raises(LiteralSecret, match=r"The argument 's'.* of the step 'pin'.* a URL with a pass") as refused:
+        plan(one)
+    assert "hunter2" not in str(refused.value)
+    assert "get_secret" in refused.value.hint
+
+    def another(s: object = URL) -> None:
+        report(load())
+
+    with pytest.raises(LiteralSecret, match=r"'s'.* of the pipeline"):
+        plan(another, *given)
+
+
+@pytest.mark.parametrize("name", [URL, f"x {URL}"])
+def test_no_message_about_a_name_repeats_a_password(name: str) -> None:
+    for refusal in (lambda: step(name=name)(len.__class__), lambda: pipeline(name=name)(lambda: None)):
+        with pytest.raises(StackledgerError) as refused:
+            refusal()
+        assert "hunter2" not in str(refused.value)
 
 
 def test_a_parameter_that_a_model_reads_under_another_name_comes_back() -> None:
