@@ -38,16 +38,26 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, as-of
 	@$(RUN) deploy/demo.py
 
-test: $(READY) strace ## Run the tests (ARGS="-k name" and the like are passed on)
+test: $(READY) strace postgresql ## Run the tests (ARGS="-k name" and the like are passed on)
 	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 # Not for people, so not in the list.
-.PHONY: strace
+.PHONY: strace postgresql
 # The power-loss tests watch a writer's system calls with it. Where it cannot be had they skip, and fail in CI.
 strace:
 	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		echo "Installing strace ..." >&2 && apt-get update -qq && apt-get install -qq -y strace >/dev/null; } || \
 		echo "strace is missing: no test of power loss. Install it (Debian, Ubuntu: apt install strace)." >&2
+
+# The tests of logs on servers start one of their own from its programs; the package is kept from starting another.
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+		[ -n "$$STACKLEDGER_TEST_POSTGRES" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		echo "Installing postgresql ..." >&2 && mkdir -p /etc/postgresql-common && \
+		{ [ -e /etc/postgresql-common/createcluster.conf ] || \
+			echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; } && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null; } || \
+		echo "postgresql is missing: no test of logs on servers. Install it (Debian, Ubuntu: apt install postgresql)." >&2
 
 check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m ruff check .
@@ -56,10 +66,10 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	.venv/bin/lint-imports --no-logo
 	$(RUN) -m pytest -q tests/unit/house tests/unit/cli/test_help.py
 
-bench: $(READY) ## Measure each figure beside its floor (ONLY="commands append" picks some)
+bench: $(READY) postgresql ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)
 
-soak: $(READY) strace ## Run the property and fault tests for as long as it is worth
+soak: $(READY) strace postgresql ## Run the property and fault tests for as long as it is worth
 	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 format: $(READY) ## Format the code and mend what ruff can

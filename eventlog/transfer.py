@@ -111,7 +111,7 @@ class _Lines:
             yield stored
 
     def check_whole(self) -> None:
-        if self._end is None:
+        if self._end is None or not self.tally.events:
             raise InvalidValue(
                 f"The file ends after {self.tally.events:,} events, without its last line: it was cut off.",
                 hint="Nothing was imported. Export the log again.",
