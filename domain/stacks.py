@@ -85,7 +85,7 @@ class UnshareStack(NamedTuple):
 
 
 class DeleteStack(NamedTuple):
-    """Take a stack away, unless it is active for the caller.
+    """Take a stack away, unless it is active for the caller: here, or wherever nothing else is chosen.
 
     Who calls: `user_id`, the repository they stand in, and the stack that their environment names, by id.
     `take_along` are ids of components to delete too; one that is not part of the stack or that another stack uses
@@ -135,7 +135,7 @@ def boundary(command: StackCommand) -> Boundary:  # noqa: PLR0911 - one for each
             return (stack_item(command.stack_id),)
         case DeleteStack():
             along = (each for component_id in command.take_along for each in components.deletion_items(component_id))
-            return (stack_item(command.stack_id), *map(activation_item, _activations(command)), *along)
+            return (stack_item(command.stack_id), *map(activation_item, _scopes(command)), *along)
         case ActivateStack():
             return (named_stack_item(command.stack_id), activation_item(command.scope))
         case AssembleStack():
@@ -145,10 +145,8 @@ def boundary(command: StackCommand) -> Boundary:  # noqa: PLR0911 - one for each
             assert_never(command)
 
 
-def _activations(command: DeleteStack) -> tuple[Scope, ...]:
-    """Return whose activations say what is active for the caller, the first that has one decides."""
-    if command.environment_stack_id is not None:
-        return ()
+def _scopes(command: DeleteStack) -> tuple[Scope, ...]:
+    """Return for whom the caller may have activated a stack. All of it counts: outside the repository they work too."""
     user = Scope("user", command.user_id)
     return (user,) if command.repository_id is None else (Scope("repository", command.repository_id), user)
 
@@ -234,14 +232,20 @@ def _rename(command: RenameStack, stack: Stack, state: State) -> list[Event]:
 
 
 def _delete(command: DeleteStack, stack: Stack, state: State) -> list[Event]:
-    activated = (state.activations.get(scope) for scope in _activations(command))
-    if stack.id == (command.environment_stack_id or next(filter(None, activated), None)):
+    if stack.id == command.environment_stack_id:
         raise Refused(
             f"The stack {stack.name!r} is your active stack, so it cannot be deleted.",
-            hint="Name another one in STACKLEDGER_ACTIVE_STACK, or unset it."
-            if command.environment_stack_id
-            else "Activate another one first with `stackledger stack set NAME`.",
+            hint="Name another one in STACKLEDGER_ACTIVE_STACK, or unset it.",
         )
+    for scope in _scopes(command):
+        if stack.id == state.activations.get(scope):
+            ours = scope.kind == "user"
+            option = " --global" if ours and command.repository_id else ""
+            raise Refused(
+                f"The stack {stack.name!r} is {'your active stack' if ours else 'active in this repository'},"
+                " so it cannot be deleted.",
+                hint=f"Activate another one first with `stackledger stack set NAME{option}`.",
+            )
     events: list[Event] = [StackDeleted(stack_id=stack.id, name=stack.name, uses=stack.uses)]
     registry = state.registry
     for component_id in dict.fromkeys(command.take_along):

@@ -1,4 +1,7 @@
-"""What happened to one stack or component, event by event, and what each event changed."""
+"""What happened to one stack or component, event by event, and what each event changed.
+
+Events refer to components by id; they are shown under the names that they have as of the view.
+"""
 
 from __future__ import annotations
 

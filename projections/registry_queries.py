@@ -86,7 +86,8 @@ class FlavorRow(NamedTuple):
 class ActiveStack(NamedTuple):
     """Which stack is active, and by what: `environment`, `repository`, `user`, or `default` where nobody chose.
 
-    `lost` is the name of the stack that was chosen by repository or user and is gone since.
+    `lost` is the name of the stack that was chosen by repository or user and is gone since: the default one is in its
+    place.
     """
 
     stack: StackRow
@@ -152,7 +153,7 @@ def active_stack(
     """
     if environment:
         return ActiveStack(stack(view, environment, prefix=False), "environment", None)
-    lost: str | None = None
+    by, lost = "default", None
     for scope, scope_id in (("repository", repository_id), ("user", user_id)):
         chosen = view.connection.execute(
             f"SELECT stack_id FROM {ACTIVATIONS.name} WHERE scope = :scope AND scope_id = :scope_id"
@@ -163,15 +164,15 @@ def active_stack(
             continue
         row = stack_by_id(view, chosen[0])
         if row is not None:
-            return ActiveStack(row, scope, lost)
+            return ActiveStack(row, scope, None)
         # A deleted stack falls back to the default one, whatever the wider scope says.
-        lost = names_of_stacks(view, chosen).get(chosen[0], chosen[0])
+        by, lost = scope, names_of_stacks(view, chosen).get(chosen[0], chosen[0])
         break
     default = view.connection.execute(
         f"SELECT stack_id FROM {STACKS.name} WHERE {HOLDS} AND built_in ORDER BY registered LIMIT 1",
         {"at": view.position},
     ).fetchone()
-    return ActiveStack(stack(view, default[0] if default else "default", prefix=False), "default", lost)
+    return ActiveStack(stack(view, default[0] if default else "default", prefix=False), by, lost)
 
 
 def components(view: View, component_type: str, asked: Asked = FIRST_PAGE) -> Page[ComponentRow]:
@@ -238,18 +239,18 @@ def flavors(view: View, component_type: str | None = None) -> tuple[FlavorRow, .
 
 
 def names_of_stacks(view: View, ids: Iterable[str]) -> dict[str, str]:
-    """Return the last known names of stacks by id, of those that are gone too."""
+    """Return the last names of stacks that were known then, by id; of those that are gone too."""
     return _last_names(view, STACKS.name, "stack_id", ids)
 
 
 def names_of_components(view: View, ids: Iterable[str]) -> dict[str, str]:
-    """Return the last known names of components by id, of those that are gone too."""
+    """Return the last names of components that were known then, by id; of those that are gone too."""
     return _last_names(view, COMPONENTS.name, "component_id", ids)
 
 
 def _last_names(view: View, table: str, column: str, ids: Iterable[str]) -> dict[str, str]:
-    sql = f"SELECT {column}, name FROM {table} WHERE {column} IN {GIVEN_IDS} ORDER BY from_pos"
-    return dict(view.connection.execute(sql, {"ids": given_ids(ids)}))
+    sql = f"SELECT {column}, name FROM {table} WHERE {column} IN {GIVEN_IDS} AND from_pos <= :at ORDER BY from_pos"
+    return dict(view.connection.execute(sql, {"at": view.position, "ids": given_ids(ids)}))
 
 
 def _by_id(view: View, columns: str, table: str, column: str, ids: Iterable[str]) -> list[tuple[Any, ...]]:

@@ -274,7 +274,7 @@ def test_who_loses_their_active_stack_to_somebody_elses_deletion_is_told_by_the_
     lost = "Your active stack 's' was deleted: 'default' is active now. Choose another one with `stackledger stack set"
     for command in ("stack list", "stack get", "artifact-store register x -f local"):
         assert lost in ok(*command.split()).err
-    assert ok("stack", "get").out == "The global active stack is: 'default'\n"
+    assert ok("stack", "get").out == f"The {scope} active stack is: 'default'\n"
     ok("stack", "set", "default")
     assert "deleted" not in ok("stack", "get").err
     assert ok("stack", "get").out == f"The {scope} active stack is: 'default'\n"

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,27 @@ def test_whose_active_stack_somebody_else_deleted_is_told_and_falls_back() -> No
     done = stackledger("stack", "get", env={"STACKLEDGER_USER": "ada"})
     assert done.out == "The global active stack is: 'default'\n"
     assert done.err.count("Your active stack 'other' was deleted: 'default' is active now.") == 1
+
+
+def test_a_repository_whose_stack_is_gone_has_the_default_one_and_ones_own_stays_protected() -> None:
+    for name in ("mine", "r1", "free"):
+        ok("stack", "copy", "default", name)
+    ok("stack", "set", "mine")
+    ok("init")
+    ok("stack", "set", "r1")
+    with chdir(".."):
+        assert stackledger("stack", "delete", "r1", "-y", env={"STACKLEDGER_USER": "ada"}).status == 0
+        assert ok("stack", "get").out == "The global active stack is: 'mine'\n"
+    got = ok("stack", "get")
+    assert got.out == "The repository active stack is: 'default'\n"
+    assert "'r1' was deleted: 'default' is active now" in got.err
+    refused = stackledger("stack", "delete", "mine", "-y")
+    assert refused.status == 1
+    assert "is your active stack" in refused.err
+    assert "stack set NAME --global" in refused.err
+    ok("stack", "delete", "free", "-y")
+    ok("stack", "set", "default", "--global")
+    ok("stack", "delete", "mine", "-y")
 
 
 def test_init_is_a_change_that_can_be_tried_and_says_why() -> None:

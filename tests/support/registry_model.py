@@ -189,7 +189,7 @@ class Model:
                 free = command.decouple_stores or same or self.pairing_free(command.components)
                 return not stack.built_in and self.parts_hold(command.components) and free
             case DeleteStack() if command.stack_id in self.stacks:
-                return not self.stacks[command.stack_id].built_in and command.stack_id != self.active_for(command)
+                return not self.stacks[command.stack_id].built_in and command.stack_id not in self.active_for(command)
             case RenameComponent() if command.component_id in self.components:
                 component = self.components[command.component_id]
                 free = self.component_name_free(component.type, command.name, besides=command.component_id)
@@ -203,9 +203,9 @@ class Model:
             case _:
                 return False
 
-    def active_for(self, command: DeleteStack) -> str | None:
+    def active_for(self, command: DeleteStack) -> set[str | None]:
         repository = self.active.get(("repository", command.repository_id or ""))
-        return command.environment_stack_id or repository or self.active.get(("user", command.user_id))
+        return {command.environment_stack_id, repository, self.active.get(("user", command.user_id))}
 
     def stack_name_free(self, name: str, besides: str = "") -> bool:
         return not any(each.name.lower() == name.lower() for key, each in self.stacks.items() if key != besides)

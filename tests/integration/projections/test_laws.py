@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stackledger.eventlog.postgres_reader import PostgresReader
 from stackledger.eventlog.postgres_server import Server
 from stackledger.eventlog.stored import StoredEvent
+from stackledger.projections import history
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
 from stackledger.projections.listing import Asked, Filters
@@ -28,6 +29,7 @@ from stackledger.projections.registry_queries import (
     stacks_using,
 )
 from stackledger.projections.run_queries import artifact, artifacts, pipelines, run, runs, unfinished_runs
+from stackledger.projections.schema import COMPONENTS, STACKS, Table
 from tests.support.histories import histories
 from tests.support.memory_log import MemoryReader, cut
 from tests.support.postgres import Databases, make_log
@@ -135,9 +137,18 @@ def everything(view: View) -> list[object]:
         pipelines(view),
         artifacts(view, Asked(size=1000)),
         artifacts(view, Asked(sort_by="size", filters=Filters(name="Model", step="train"))),
+        [(history.of_stack(view, each), history.stack_facts(view, each)) for each in ever(view, STACKS)],
+        [history.of_component(view, each) for each in ever(view, COMPONENTS)],
         [artifact(view, name) for name in sorted({each.name for each in artifacts(view).items})],
         [artifact(view, each.name, each.version) == artifact(view, each.id) == each for each in artifacts(view).items],
     ]
+
+
+def ever(view: View, table: Table) -> list[str]:
+    """Return the ids of all that there was until then, deleted or not."""
+    (key,) = table.key
+    sql = f"SELECT DISTINCT {key} FROM {table.name} WHERE from_pos <= ? ORDER BY {key}"
+    return [row[0] for row in view.connection.execute(sql, (view.position,))]
 
 
 class Repeating(MemoryReader):

@@ -173,7 +173,7 @@ def test_who_lost_an_active_stack_falls_back_to_the_default_and_is_told_its_name
     log.append(StackRenamed(stack_id="0195-bbbb", name="newest", previous_name="Prod_eu", uses=()))
     log.append(StackDeleted(stack_id="0195-bbbb", name="newest", uses=()))
     active = views.read(lambda view: registry_queries.active_stack(view, user_id="u"))
-    assert (active.stack.name, active.by, active.lost) == ("default", "default", "newest")
+    assert (active.stack.name, active.by, active.lost) == ("default", "user", "newest")
 
 
 def test_versions_of_an_artifact_count_up_in_the_order_of_the_log(views: Views, log: Registry) -> None:

@@ -314,15 +314,15 @@ class TestDeleting:
         command = DeleteStack(stack_id="s", user_id="user", environment_stack_id="s")
         given(*BASE, MINE).when(command).then_raises(Refused, "STACKLEDGER_ACTIVE_STACK")
 
-    def test_the_repositorys_activation_comes_before_the_users(self) -> None:
+    def test_the_users_active_stack_is_refused_in_a_repository_with_another_one_too(self) -> None:
         command = DeleteStack(stack_id="s", user_id="user", repository_id="repo")
         activations = activated("s", user="user"), activated("default-s", repository="repo")
-        given(*BASE, MINE, *activations).when(command).then(stack_gone(MINE))
+        given(*BASE, MINE, *activations).when(command).then_raises(Refused, "'mine' is your active stack.*--global")
 
-    def test_the_environment_comes_before_all_activations(self) -> None:
+    def test_what_is_active_is_refused_whatever_the_environment_names(self) -> None:
         command = DeleteStack(stack_id="s", user_id="user", repository_id="repo", environment_stack_id="default-s")
-        activations = activated("s", user="user"), activated("s", repository="repo")
-        given(*BASE, MINE, *activations).when(command).then(stack_gone(MINE))
+        given(*BASE, MINE, activated("s", user="user")).when(command).then_raises(Refused)
+        given(*BASE, MINE, activated("s", repository="repo")).when(command).then_raises(Refused, "in this repository")
 
     def test_the_last_activation_counts(self) -> None:
         activations = activated("s", user="user"), activated("default-s", user="user")
