@@ -29,17 +29,17 @@ from stackledger.workers.step_log import StepLog, captured
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt that failed, and what it raised."""
+    """An attempt that failed, and what it raised: None where that would tell a secret to whoever prints it."""
 
     outcome: FailStep
-    error: BaseException
+    error: BaseException | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
     """Executes steps.
 
-    `redactor` takes secrets out of what is kept; `show` writes a text to the stream that it was printed
+    `redactor` takes secrets out of what is kept and shown; `show` writes a text to the stream that it was printed
     to.
     """
 
@@ -65,10 +65,12 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a step may raise anything
-                log.close(_asked(error, _traceback))
+                told = _asked(error, _traceback)
+                log.end_with(told)
                 kind = self._kept_text(_asked(error, _kind) or "Exception", MAX_ERROR)
                 message = self._kept_text(_asked(error, _message), MAX_MESSAGE)
-                return Failure(FailStep(name, attempt, kind, message), error)
+                is_free = self.redactor.redacted(told) == told
+                return Failure(FailStep(name, attempt, kind, message), error if is_free else None)
         return FinishStep(name, attempt, outputs)
 
     def _called(self, step: StepPlan, inputs: Mapping[str, Produced]) -> object:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,11 +20,11 @@ os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after
 
 
 class StepLog:
-    """The file of one attempt, made with the first text.
+    """The file of one attempt, made with the first text, and what takes secrets out of all that the attempt says.
 
     A text reaches the system at once, so that a crash loses none of it, but for an end that may be the beginning of a
     secret: that waits for the next text of the same source, or for the end of the attempt, and is lost with a process
-    that is killed. What is shown meanwhile is shown as it was written, and waits for nothing.
+    that is killed.
     """
 
     def __init__(self, path: Path, redactor: Redactor) -> None:
@@ -32,26 +32,36 @@ class StepLog:
         self._redactor = redactor
         # Each by itself: what standard error says in between must not keep a secret in standard output apart.
         self._sources: dict[str, RedactedStream] = {}
+        self._last = ""
         self._fd: int | None = None
+        self._is_writable = True
         self.is_open = True
 
-    def write(self, text: str, source: str) -> None:
-        """Add text without secrets; a file that cannot be written is no reason for a step to fail."""
-        with _mutex:
-            if self.is_open:
-                self._add(self._sources.setdefault(source, self._redactor.stream()).fed(text))
-
-    def close(self, last: str = "") -> None:
-        """Take no more text after this."""
+    def taken(self, text: str, source: str) -> str:
+        """Add text; return what can be shown by now. A file that cannot be written is no reason for a step to fail."""
         with _mutex:
             if not self.is_open:
-                return
+                return self._redactor.redacted(text)
+            text = self._sources.setdefault(source, self._redactor.stream()).fed(text)
+            self._add(text)
+            return text
+
+    def end_with(self, text: str) -> None:
+        """Have the log end with a text, which is not shown."""
+        self._last = text
+
+    def close(self) -> dict[str, str]:
+        """Take no more text after this; return what waited, by source, and can be shown now."""
+        with _mutex:
+            rests = {name: source.rest() for name, source in self._sources.items()}
             # Together, so that two of them do not make a secret.
-            self._add(self._redactor.redacted("".join(source.rest() for source in self._sources.values()) + last))
+            self._add(self._redactor.redacted("".join(rests.values()) + self._last))
             self._end()
+            self.is_open = False
+            return rests
 
     def _add(self, text: str) -> None:
-        if not text:
+        if not text or not self._is_writable:
             return
         try:
             self._put(memoryview(text.encode("utf-8", "backslashreplace")))
@@ -68,7 +78,7 @@ class StepLog:
             data = data[os.write(self._fd, data) :]
 
     def _end(self) -> None:
-        self.is_open = False
+        self._is_writable = False
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -79,27 +89,30 @@ _installing = threading.Lock()
 
 
 class Tee:
-    """A standard stream that also writes to a step's log. Once the log is closed, only the stream is left.
+    """A standard stream that also writes to a step's log, without secrets to either.
 
-    Where runs of several threads go on at once, tees stand in a row and each step's text goes to its own log; that of
-    threads which steps started, whose step cannot be told, goes to all.
+    Once the log is closed, only the stream is left. Where runs of several threads go on at once, tees stand in a row,
+    and each step's text goes to its own log; that of threads which steps started, whose step cannot be told, to all.
     """
 
     def __init__(self, shown: TextIO | None, log: StepLog, source: str, show: Callable[[TextIO, str], None]) -> None:
         self.shown = shown
         self.log = log
-        self._source = source
+        self.source = source
         self._show = show
 
     def write(self, text: str) -> int:
         """Write to both."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if _writing.get() in {None, self.log}:
-            self.log.write(text, self._source)
-        if self.shown is not None:
-            self._show(self.shown, text)
+        free = self.log.taken(text, self.source) if _writing.get() in {None, self.log} else text
+        self.put(free)
         return len(text)
+
+    def put(self, text: str) -> None:
+        """Write to the stream alone."""
+        if self.shown is not None and text:
+            self._show(self.shown, text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write all lines to both."""
@@ -120,7 +133,10 @@ class Tee:
 def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[None]:
     """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were.
 
-    `show` writes a text to the stream that it was meant for.
+    `show` writes a text, without secrets, to the stream that it was meant for. What does not go through `sys.stdout`
+    and `sys.stderr` is neither copied nor changed: what child processes and libraries in C write, `os.write(1, …)`, and
+    bytes given to `sys.stdout.buffer`. These descriptors belong to the whole process, its other threads, and children
+    that outlive the step, and cannot be taken over for one of its steps.
     """
     with _installing:
         before = sys.stdout, sys.stderr
@@ -132,7 +148,11 @@ def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[None
         yield
     finally:
         _writing.reset(token)
-        log.close()
+        rests = log.close()
+        for tee in (out, err):
+            # Whoever watched may have gone away, or the step closed the stream.
+            with suppress(OSError, ValueError):
+                tee.put(rests.get(tee.source, ""))
         with _installing:
             back = _open(before[0]), _open(before[1])
             _redirect({id(out): back[0], id(err): back[1]})

@@ -1,12 +1,14 @@
 # ruff: noqa: T201 - steps print, and that is what is tested
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -534,7 +536,9 @@ def betrays_in_pieces(how: str) -> int:
         ("ends", "hunt"),
     ],
 )
-def test_a_secret_that_a_step_writes_in_pieces_is_not_kept(home: Path, how: str, kept: str) -> None:
+def test_a_secret_that_a_step_writes_in_pieces_is_neither_kept_nor_shown(
+    home: Path, capsys: pytest.CaptureFixture[str], how: str, kept: str
+) -> None:
     local = LocalHome(home, "hunter2", "first line\n  second line", "ter2 and more")
 
     def one() -> None:
@@ -543,6 +547,80 @@ def test_a_secret_that_a_step_writes_in_pieces_is_not_kept(home: Path, how: str,
     local.finish(planned(one))
     local.close()
     assert local.logs()["betrays_in_pieces.1"] == kept
+    shown = capsys.readouterr()
+    assert all("hunter2" not in text for text in shown)
+    if how != "last":  # two streams that end with half of it each
+        assert shown.err + shown.out == kept
+
+
+@step
+def betrays_live() -> list[str]:
+    out: Any = sys.stdout
+    seen = []
+    for piece in ("\r 1 of 2", "\r 2 of 2", " hunt", "er2 and hunt", "ed\n", "hun"):
+        print(piece, end="", flush=True)
+        seen.append(out.shown.getvalue())
+    return seen
+
+
+def test_of_what_a_step_prints_only_what_may_begin_a_secret_waits_to_be_shown(
+    local: LocalHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    local.redactor.learn("hunter2")
+
+    def one() -> None:
+        betrays_live()
+
+    seen = local.run(planned(one)).steps["betrays_live"].output.load()
+    until = ["\r 1 of 2", "\r 1 of 2\r 2 of 2", "\r 1 of 2\r 2 of 2 "]
+    assert seen == [*until, f"{until[-1]}*** and ", *[f"{until[-1]}*** and hunted\n"] * 2]
+    assert shown.getvalue() == f"{until[-1]}*** and hunted\nhun"
+
+
+@step
+def betrays_later() -> None:
+    stream = sys.stdout
+
+    def later() -> None:
+        LEFT.wait(30)
+        print("hunter2", file=stream)
+        LEFT_SAID.set()
+
+    threading.Thread(target=later).start()
+
+
+LEFT_SAID = threading.Event()
+
+
+def test_what_a_thread_prints_after_its_step_has_no_secret_either(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = LocalHome(home, "hunter2")
+
+    def one() -> None:
+        betrays_later()
+
+    LEFT.clear()
+    LEFT_SAID.clear()
+    local.run(planned(one))
+    local.close()
+    LEFT.set()
+    assert LEFT_SAID.wait(30)
+    assert capsys.readouterr().out == "***\n"
+
+
+def test_an_error_that_tells_a_secret_is_not_handed_on_but_its_message_without_the_secret(home: Path) -> None:
+    local = LocalHome(home, "hunter2")
+
+    def one() -> None:
+        betrays()
+
+    with pytest.raises(RunFailed, match=r"cannot connect with \*\*\*") as failed:
+        local.run(planned(one))
+    local.close()
+    assert "hunter2" not in "".join(traceback.format_exception(failed.value))
 
 
 def test_what_waits_for_more_comes_before_the_traceback(home: Path) -> None:
