@@ -30,7 +30,7 @@ from psycopg.types.composite import CompositeInfo, register_composite
 
 from stackledger.domain.errors import AppendUnknown, LogError
 from stackledger.eventlog.postgres_reader import Listener
-from stackledger.eventlog.postgres_server import LOCK_SECONDS, SCHEMA, TABLES, Connection, ConnectionLost, Server
+from stackledger.eventlog.postgres_server import LOCK_SECONDS, MAKE, SCHEMA, TABLES, Connection, ConnectionLost, Server
 
 Cursor = psycopg.Cursor[DictRow]
 
@@ -71,6 +71,8 @@ class PostgresRecorder(DCBRecorder):
         """
         if not events:
             raise ProgrammingError("an append needs at least one event")
+        if not self.library.datastore.psycopg_python_types:
+            raise LogError(f"The log {self._server.name} is not there yet.", hint=MAKE)
         if condition is not None:
             condition = DCBAppendCondition(_distinct(condition.fail_if_events_match), _within(condition.after))
         try:

@@ -221,7 +221,7 @@ _ENTER = (
     "Check the address, that the server runs, and the user and password: PostgreSQL looks for them in PGUSER,"
     " PGPASSWORD, ~/.pgpass and service files."
 )
-_CREATE = "An administrator makes one with `stackledger log create`."
+MAKE = "An administrator makes one with `stackledger log create`."
 _RIGHTS = "Ask an administrator to grant you the role stackledger_writer, or stackledger_reader for reading alone."
 
 _MEANINGS: dict[type[Exception], tuple[type[StackledgerError], str, str]] = {
@@ -237,11 +237,11 @@ _MEANINGS: dict[type[Exception], tuple[type[StackledgerError], str, str]] = {
         "is only to be read there",
         "It may be a standby: name the primary server in the address.",
     ),
-    errors.InvalidCatalogName: (LogUnreachable, "cannot be reached: there is no such database", _CREATE),
-    errors.InvalidSchemaName: (LogError, "is not there yet", _CREATE),
-    errors.UndefinedTable: (LogError, "is not there yet", _CREATE),
-    errors.UndefinedFunction: (LogError, "is not there yet", _CREATE),
-    errors.UndefinedObject: (LogError, "is not there yet", _CREATE),
+    errors.InvalidCatalogName: (LogUnreachable, "cannot be reached: there is no such database", MAKE),
+    errors.InvalidSchemaName: (LogError, "is not there yet", MAKE),
+    errors.UndefinedTable: (LogError, "is not there yet", MAKE),
+    errors.UndefinedFunction: (LogError, "is not there yet", MAKE),
+    errors.UndefinedObject: (LogError, "is not there yet", MAKE),
     errors.DiskFull: (LogError, "cannot grow, because the server's disk is full", _ASK),
     errors.OutOfMemory: (LogError, "needs more memory than the server has", _ASK),
     errors.DataCorrupted: (LogDamaged, "is damaged", "Restore the database from a copy."),

@@ -169,6 +169,13 @@ def test_an_administrator_who_is_no_superuser_can_make_a_log(postgres: Databases
                     done(server, statement)
 
 
+def test_nothing_is_appended_where_there_is_no_log(postgres: Databases) -> None:
+    with postgres.database() as address, closing(Server(address)) as server:
+        for work in (lambda: PostgresReader(server).head(), lambda: PostgresRecorder(server).append([event()], NOBODY)):
+            with pytest.raises(LogError, match="stackledger log create"):
+                work()
+
+
 def test_a_second_log_in_one_database_is_refused(admin: Server) -> None:
     with pytest.raises(AlreadyExists, match="There is a log"):
         postgres_setup.create(admin, lambda _connection, _recorder: None)
