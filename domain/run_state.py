@@ -78,6 +78,7 @@ from stackledger.domain.events.runs import (
     StepStarted,
     StepSucceeded,
 )
+from stackledger.domain.persistent_map import PersistentMap
 from stackledger.domain.run_status import RunStatus, StepStatus
 
 StepEvent = StepStarted | StepQueued | StepClaimed | StepLost | StepSucceeded | StepFailed | StepSkipped
@@ -144,7 +145,7 @@ class Run:
     name: str
     pipeline: str
     status: RunStatus
-    steps: Mapping[str, StepState]
+    steps: PersistentMap[str, StepState]
     shape: Shape = field(repr=False)
     frontier: Frontier = field(repr=False)
 
@@ -219,7 +220,7 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
             name=event.name,
             pipeline=event.pipeline,
             status=RunStatus.RUNNING,
-            steps={step.name: StepState(step) for step in event.steps},
+            steps=_planned(event.steps),
             shape=(shape := _shape(event.steps)),
             frontier=_first(event.steps, shape),
         )
@@ -235,8 +236,9 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
         case _:
             step = run.steps[event.step]
             after = _after(step, event)
-            steps = {**run.steps, event.step: after}
-            return replace(run, steps=steps, frontier=_moved(run, run.shape.numbers[event.step], step, after))
+            # In this order: the map is as quick as a dictionary for who looks at the newest one.
+            frontier = _moved(run, run.shape.numbers[event.step], step, after)
+            return replace(run, steps=run.steps.put(event.step, after), frontier=frontier)
 
 
 def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - one for each case
@@ -266,6 +268,13 @@ def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - o
             return StepState(step.plan, StepStatus.SKIPPED)
         case _:
             assert_never(event)
+
+
+def _planned(steps: Iterable[PlannedStep]) -> PersistentMap[str, StepState]:
+    states = PersistentMap[str, StepState]()
+    for step in steps:
+        states = states.put(step.name, StepState(step))
+    return states
 
 
 def _shape(steps: Sequence[PlannedStep]) -> Shape:
