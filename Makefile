@@ -79,7 +79,8 @@ format: $(READY) ## Format the code and mend what ruff can
 lock: $(READY) ## Resolve requirements/dev.txt anew (ARGS=--upgrade takes newer versions)
 	@$(PIP) install uv
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--extra starter --extra postgres --group dev --output-file requirements/dev.txt $(ARGS) pyproject.toml
+		--extra starter --extra postgres --extra rabbitmq --extra s3 --extra gcs --extra azure --group dev \
+		--output-file requirements/dev.txt $(ARGS) pyproject.toml
 
 build: $(READY) ## Build the sdist, and from it the wheel, into dist/
 	@rm -rf build dist
