@@ -17,7 +17,8 @@ class PandasMaterializer:
     """Parquet, with what pandas itself writes into it about index and types.
 
     A series is a frame of one column, called `=NAME`, or the empty text if it has no name. A value is read back
-    before it is kept in this format: what Parquet would change, if only the type of a column, is left to others.
+    before it is kept in this format: what Parquet would change, if only the type of a column or of an index, is left to
+    others. Of an index of several levels, entries of a level that no row has are not kept.
     """
 
     name = "parquet/1"
@@ -61,17 +62,31 @@ class PandasMaterializer:
 def _read(data: bytes) -> Any:
     import pandas as pd
 
-    return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    # Parquet knows of columns that nobody named only that they are called 0, 1, 2 …
+    unnamed = pd.RangeIndex(len(frame.columns), name=frame.columns.name)
+    if frame.columns.dtype == unnamed.dtype and frame.columns.equals(unnamed):
+        frame.columns = unnamed
+    return frame
 
 
 def _same(frame: Any, back: Any) -> bool:
     from pandas.testing import assert_frame_equal
 
     try:
-        assert_frame_equal(frame, back, check_exact=True, check_freq=True, check_flags=True)
+        assert_frame_equal(
+            frame,
+            back,
+            check_exact=True,
+            check_freq=True,
+            check_flags=True,
+            check_index_type=True,
+            check_column_type=True,
+        )
     except AssertionError:
         return False
-    if frame.attrs != back.attrs or type(frame.index) is not type(back.index):
+    # Equal texts may be NumPy's, and equal maps ordered.
+    if frame.attrs != back.attrs or repr(frame.attrs) != repr(back.attrs) or _names(frame) != _names(back):
         return False
     # None and NaN, lists and arrays count as equal in a column of objects.
     for before, after in [*zip(_objects(frame), _objects(back), strict=True)]:
@@ -79,6 +94,10 @@ def _same(frame: Any, back: Any) -> bool:
         if set(types) - _OBJECTS or types != [type(each) for each in after]:
             return False
     return True
+
+
+def _names(frame: Any) -> list[tuple[type, object]]:
+    return [(type(name), name) for axis in frame.axes for name in axis.names]
 
 
 def _objects(frame: Any) -> list[Any]:

@@ -109,6 +109,11 @@ def test_bytes_are_kept_as_they_are(value: bytes) -> None:
     assert round_trip(value) == ("bytes/1", value)
 
 
+def _with_attrs(frame: pd.DataFrame, attrs: dict[Any, Any]) -> pd.DataFrame:
+    frame.attrs = attrs
+    return frame
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -130,6 +135,11 @@ def test_bytes_are_kept_as_they_are(value: bytes) -> None:
         pd.DataFrame({"lists": [[1], [2]]}),
         pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2020-01-01", periods=2)),
         pd.DataFrame([[1, 2]], columns=["twice", "twice"]),
+        pd.DataFrame([[1, 2]], columns=pd.Index([0, 1])),
+        pd.DataFrame([[1, 2]], columns=range(5, 9, 2)),
+        pd.DataFrame([[1]], columns=pd.Index(["a"], dtype=object)),
+        pd.DataFrame([[1]], columns=pd.Index(["a"], name=np.str_("name"))),
+        _with_attrs(pd.DataFrame({"a": [1]}), {"k": collections.OrderedDict(a=1)}),
         pd.Series([1], name=("a", 1)),
     ],
     ids=lambda value: type(value).__name__,
@@ -213,18 +223,39 @@ def test_frames_come_back_exactly(value: pd.DataFrame) -> None:
     [
         pd.DataFrame(),
         pd.DataFrame({0: [1], 1: [2]}),
+        pd.DataFrame(np.zeros((2, 3)), columns=pd.RangeIndex(3, name="name")),
+        pd.DataFrame([[1, 2]], columns=pd.Index([5, 7])),
+        pd.DataFrame(columns=[]),
+        pd.DataFrame(index=[1, 2]),
+        _with_attrs(pd.DataFrame({"a": [1]}, index=range(5, 6)), {"k": [True, 1.0, None]}),
         pd.DataFrame({"c": pd.Categorical(["x", "y", "x"], ["y", "x"], ordered=True)}),
         pd.DataFrame({"t": pd.to_datetime(["2020-01-01", None]).tz_localize("Europe/Berlin")}),
         pd.DataFrame({"n": pd.array([1, None], "Int64"), "s": pd.array(["a", None], "string")}),
         pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="key")),
         pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["k", None])),
     ],
-    ids=["empty", "numbered", "categories", "time zones", "nullable", "index", "levels"],
+    ids=[
+        "empty",
+        "numbered",
+        "array",
+        "numbers",
+        "no columns",
+        "no cells",
+        "attrs",
+        "categories",
+        "time zones",
+        "nullable",
+        "index",
+        "levels",
+    ],
 )
 def test_index_and_types_of_a_frame_come_back(value: pd.DataFrame) -> None:
     materializer, back = round_trip(value)
     assert materializer == "parquet/1"
-    pd.testing.assert_frame_equal(back, value, check_exact=True, check_freq=True)
+    pd.testing.assert_frame_equal(
+        back, value, check_exact=True, check_freq=True, check_index_type=True, check_column_type=True
+    )
+    assert (repr(back.columns), back.attrs) == (repr(value.columns), value.attrs)
 
 
 @pytest.mark.parametrize("name", [None, "", "name", "="])
