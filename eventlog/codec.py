@@ -56,10 +56,7 @@ def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
     envelope, type_name, body = opened(stored, upcasters)
     event_type = EVENT_TYPES.get(type_name)
     if event_type is None:
-        raise LogTooNew(
-            f"The event at position {stored.position} has the type {stored.type!r}, which this program does not know.",
-            hint="It was written by a newer Stackledger: upgrade this one before changing anything.",
-        )
+        raise too_new(stored)
     try:
         event = event_type.model_validate(body)
     except ValidationError as error:
@@ -69,4 +66,12 @@ def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
         envelope=Envelope(**{field: envelope[field] for field in ENVELOPE}),
         tags=stored.tags,
         event=event,
+    )
+
+
+def too_new(stored: StoredEvent) -> LogTooNew:
+    """Return what to raise for an event of a type that this program does not know."""
+    return LogTooNew(
+        f"The event at position {stored.position} has the type {stored.type!r}, which this program does not know.",
+        hint="It was written by a newer Stackledger: upgrade this one before changing anything.",
     )

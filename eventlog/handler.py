@@ -5,7 +5,7 @@ import contextlib
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from eventsourcing.dcb.api import (
@@ -22,9 +22,10 @@ from pydantic import ValidationError
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, StackledgerError
 from stackledger.domain.event import Boundary, Context, Envelope, Event, Item, Recorded
-from stackledger.eventlog.codec import decode, encode, stored_tags
+from stackledger.domain.events import EVENT_TYPES
+from stackledger.eventlog.codec import decode, encode, stored_tags, too_new
 from stackledger.eventlog.stored import StoredEvent, unpacked
-from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, stored_as
+from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, newest
 
 if TYPE_CHECKING:
     from stackledger.domain import subjects
@@ -99,14 +100,16 @@ class CommandHandler(NamedTuple):
 
         `seen` says, for an item, up to which position the caller had looked when giving the command: the item joins
         the boundary, and if an event of it came later, ChangedMeanwhile tells which. Other changes are decided anew
-        on what is there now, at most MAX_TRIES times, then LogBusy is raised.
+        on what is there now, at most MAX_TRIES times, then LogBusy is raised. LogTooNew where a tag of the boundary
+        has an event of a type that this program does not know.
         """
         boundary = decider.boundary(command)
         if not boundary:
             raise ValueError("a decision without a boundary would be an unconditional append")
         newcomers = {each: self.new_id() for each in self.newcomers.of(context)}
         enrolments = (item for each in newcomers for item in _subjects().boundary(each))
-        query = self._query(tuple(dict.fromkeys((*boundary, *(seen or ()), *enrolments))))
+        depended = tuple(dict.fromkeys((*boundary, *(seen or ()), *enrolments)))
+        query = _under_tags_of(depended)
         event_ids: list[str] = []
         failure: StackledgerError = LogBusy(
             f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
@@ -116,7 +119,7 @@ class CommandHandler(NamedTuple):
             if attempt:
                 self.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
             try:
-                known = self._read(decider, query, seen or {}, known)
+                known = self._read(decider, depended, query, seen or {}, known)
             except LogError as error:
                 if isinstance(failure, AppendUnknown):
                     raise failure from error  # nobody knows yet what became of the earlier append
@@ -145,23 +148,19 @@ class CommandHandler(NamedTuple):
             return Handled(placed, Known(functools.reduce(decider.evolve, events, known.state), head))
         raise failure
 
-    def _query(self, boundary: Boundary) -> DCBQuery:
-        return DCBQuery(
-            items=[DCBQueryItem(types=stored_as(item.types, self.upcasters), tags=list(item.tags)) for item in boundary]
-        )
-
     def _enrolled(self, command: "EnrollSubject") -> Sequence[Event]:
         """Return what enrolls a subject, nothing if the log has that already."""
         # Read after the boundary: an enrolment that comes later is a conflict, because the boundary has its item too.
         decider = _subjects()
-        state = decider.initial
-        for sequenced in self.recorder.read(self._query(decider.boundary(command))):
-            state = decider.evolve(state, decode(_stored(sequenced), self.upcasters).event)
+        boundary, state = decider.boundary(command), decider.initial
+        for recorded in self._matching(boundary, self.recorder.read(_under_tags_of(boundary))):
+            state = decider.evolve(state, recorded.event)
         return decider.decide(command, state)
 
     def _read(
         self,
         decider: Decider[Command, State],
+        depended: Boundary,
         query: DCBQuery,
         seen: Mapping[Item, int],
         known: Known[State] | None,
@@ -169,8 +168,7 @@ class CommandHandler(NamedTuple):
         state, after = (known.state, known.position) if known else (decider.initial, 0)
         response = self.recorder.read(query, after=after)
         unseen = []
-        for sequenced in response:
-            recorded = decode(_stored(sequenced), self.upcasters)
+        for recorded in self._matching(depended, response):
             state = decider.evolve(state, recorded.event)
             if any(recorded.position > looked and _matches(item, recorded) for item, looked in seen.items()):
                 unseen.append(recorded)
@@ -182,6 +180,23 @@ class CommandHandler(NamedTuple):
                 hint="Look at it again, then repeat the command if it still makes sense.",
             )
         return Known(state, max(response.head or 0, after))
+
+    def _matching(self, boundary: Boundary, found: Iterable[DCBSequencedEvent]) -> Iterator[Recorded]:
+        """Yield what matches any item, or raise LogTooNew for an event of a type that this program does not know.
+
+        Who may know what it means for the decision is the newer program that wrote it.
+        """
+        by_tag: dict[str | None, list[Item]] = {}
+        for item in boundary:
+            by_tag.setdefault(next(iter(item.tags), None), []).append(item)
+        for sequenced in found:
+            stored = _stored(sequenced)
+            type_name = newest(stored.type, self.upcasters)
+            under = (item for tag in (None, *stored.tags) for item in by_tag.get(tag, ()))
+            if any(type_name in item.types and all(tag in stored.tags for tag in item.tags) for item in under):
+                yield decode(stored, self.upcasters)
+            elif type_name not in EVENT_TYPES:
+                raise too_new(stored)
 
     def _append(self, events: Sequence[DCBEvent], query: DCBQuery, after: int, *, first_id: str) -> int:
         """Return the position of the last of the events, or raise IntegrityError or AppendUnknown."""
@@ -200,6 +215,15 @@ def _subjects() -> "Decider[EnrollSubject, subjects.State]":
     from stackledger.domain import subjects  # once for each user and host
 
     return subjects.DECIDER
+
+
+def _under_tags_of(boundary: Boundary) -> DCBQuery:
+    """Return the query for all events under the tags of the items, whatever their type: see `_matching`.
+
+    The one item without tags, that the log has begun, is asked for by its type.
+    """
+    asked = dict.fromkeys(((), item.tags) if item.tags else (item.types, ()) for item in boundary)
+    return DCBQuery([DCBQueryItem(types=list(types), tags=list(tags)) for types, tags in asked])
 
 
 def _matches(item: Item, recorded: Recorded) -> bool:

@@ -6,7 +6,7 @@ file in `tests/compat` as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -51,9 +51,8 @@ def opened(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> tuple[dict[
     return envelope, type_name, body
 
 
-def stored_as(types: Iterable[str], upcasters: Upcasters = UPCASTERS) -> list[str]:
-    """Return under which names events of these types are in the log: their own, and all that became one of them."""
-    names = list(types)
-    for name in names:
-        names += (old for old, (new, _) in upcasters.items() if new == name and old not in names)
-    return names
+def newest(type_name: str, upcasters: Upcasters = UPCASTERS) -> str:
+    """Return as which type events of this one are read."""
+    while type_name in upcasters:
+        type_name, _ = upcasters[type_name]
+    return type_name

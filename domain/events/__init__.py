@@ -56,6 +56,9 @@ class _EventTypes(Mapping[str, type[Event]]):
     def __getitem__(self, type_name: str) -> type[Event]:
         return _loaded(type_name)
 
+    def __contains__(self, type_name: object) -> bool:
+        return type_name in _CLASSES
+
     def __iter__(self) -> Iterator[str]:
         return iter(_CLASSES)
 

@@ -11,11 +11,20 @@ from eventsourcing.dcb.api import DCBEvent, DCBQuery, DCBReadResponse
 from eventsourcing.dcb.popo import InMemoryDCBRecorder
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, Refused
+from stackledger.domain.errors import (
+    AppendUnknown,
+    ChangedMeanwhile,
+    InvalidValue,
+    LogBusy,
+    LogError,
+    LogTooNew,
+    Refused,
+)
 from stackledger.domain.event import Boundary, Context, Event, Item, Recorded, item
-from stackledger.domain.events.stacks import StackShared, StackUnshared, stack_tag
+from stackledger.domain.events.stacks import StackRenamed, StackShared, StackUnshared, stack_tag
+from stackledger.domain.subjects import EnrollSubject
 from stackledger.eventlog.codec import decode, encode
-from stackledger.eventlog.handler import MAX_TRIES, CommandHandler, Known
+from stackledger.eventlog.handler import MAX_TRIES, CommandHandler, Known, Nobody
 from stackledger.eventlog.stored import StoredEvent
 from stackledger.eventlog.upcasting import Upcasters
 from tests.support.interrupted_recorder import Fate, InterruptedRecorder, after, answer_lost, never_done
@@ -325,3 +334,56 @@ def test_an_event_of_an_earlier_version_that_came_meanwhile_is_a_conflict() -> N
     log.recorder.fates = [meanwhile]
     with pytest.raises(Refused, match="shared 1 times"):
         log.handler._replace(upcasters=upcasters).handle(SHARE, Share(at_most=1), CONTEXT)
+
+
+def newer(stack: str = "s") -> DCBEvent:
+    """Return an event as a newer program writes it: known by its tags alone."""
+    return DCBEvent("stack.shared/2", b"whatever it is", ["actor:me", "host:here", stack_tag(stack)])
+
+
+def test_an_event_of_a_newer_program_under_a_tag_of_the_boundary_stops_the_decision() -> None:
+    log = Log()
+    log.share()
+    log.memory.append([newer()])
+    with pytest.raises(LogTooNew, match=r"position 2 has the type 'stack\.shared/2'.*upgrade"):
+        log.handler.handle(SHARE, Share(), CONTEXT)
+    assert len(list(log.memory.read())) == 2
+
+
+def test_an_event_of_a_newer_program_that_comes_before_the_append_stops_it() -> None:
+    log = Log()
+
+    def meanwhile(append: Callable[[], int]) -> int:
+        log.memory.append([newer()])
+        return append()
+
+    log.recorder.fates = [meanwhile]
+    with pytest.raises(LogTooNew, match="upgrade"):
+        log.handler.handle(SHARE, Share(), CONTEXT)
+    assert [one.event.type for one in log.memory.read()] == ["stack.shared/2"]
+
+
+def test_an_event_of_a_newer_program_about_something_else_stops_nothing() -> None:
+    log = Log()
+    log.memory.append([newer("elsewhere")])
+    assert log.handler.handle(SHARE, Share(), CONTEXT).known == Known(1, 2)
+
+
+def test_an_event_of_a_newer_program_about_who_acts_stops_their_enrolment() -> None:
+    class Newcomer(Nobody):
+        def of(self, context: Context) -> Sequence[EnrollSubject]:
+            return [EnrollSubject(subject_id=context.actor, kind="user", commitment="c")]
+
+    log = Log()
+    log.memory.append([DCBEvent("subject.erased/1", b"", ["subject:me"])])
+    with pytest.raises(LogTooNew, match=r"subject\.erased/1"):
+        log.handler._replace(newcomers=Newcomer()).handle(SHARE, Share(), CONTEXT)
+    assert len(list(log.memory.read())) == 1
+
+
+def test_an_event_of_a_known_type_that_the_boundary_does_not_name_is_not_folded() -> None:
+    log = Log()
+    log.share()
+    renamed = StackRenamed(stack_id="s", name="new", previous_name="old", uses=())
+    log.memory.append([DCBEvent(renamed.TYPE, encode(renamed, log.events[0].envelope), [stack_tag("s")])])
+    assert log.handler.handle(NOTHING, Share(), CONTEXT).known == Known(1, 2)
