@@ -16,8 +16,8 @@ from stackledger.pipelines.graph import Graph, StepHandle, building, graph_being
 from stackledger.pipelines.parameters import restored_parameter, stored_parameter
 from stackledger.pipelines.plan import PipelinePlan, default_run_name
 from stackledger.pipelines.runner import runner
-from stackledger.pipelines.signature import Signature, signature_of
-from stackledger.pipelines.step import function_name
+from stackledger.pipelines.signature import Signature, call_of, signature_of
+from stackledger.pipelines.step import name_for
 
 if TYPE_CHECKING:
     from stackledger.pipelines.responses import RunResponse
@@ -33,8 +33,9 @@ class Pipeline:
             raise PipelineError(f"{function!r} cannot be a pipeline.", hint="Put @pipeline above a function.")
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = title(function_name(function) if name is None else name, "pipeline")
+        self.name = name_for(function, name, "pipeline")
         self.run_name = run_name
+        self._call = call_of(function, f"pipeline {self.name!r}")
 
     def __repr__(self) -> str:
         """Name the pipeline."""
@@ -96,7 +97,7 @@ class Pipeline:
     @functools.cached_property
     def signature(self) -> Signature:
         """What the pipeline takes."""
-        return signature_of(self.function, f"pipeline {self.name!r}")
+        return signature_of(self.function, self._call, f"pipeline {self.name!r}")
 
     def _parameters(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, JsonValue]:
         parameters: dict[str, JsonValue] = {}

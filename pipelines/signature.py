@@ -35,7 +35,7 @@ class Signature:
     @property
     def words(self) -> str:
         """How it is called, in short: `(numbers, factor=1)`."""
-        bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in self.call.parameters.values()]
+        bare = [_bare(parameter) for parameter in self.call.parameters.values()]
         return str(self.call.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
     def bound(self, args: Sequence[object], kwargs: Mapping[str, object], what: str, name: str) -> dict[str, object]:
@@ -50,12 +50,12 @@ class Signature:
         return bound.arguments
 
 
-def signature_of(function: Callable[..., object], what: str) -> Signature:
-    """Return the signature of a function that is to be a step or a pipeline, or raise PipelineError.
+def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(annotation=inspect.Parameter.empty)
 
-    A single output is called `output`, the members of an annotated tuple `output_0`, `output_1` …, unless
-    `Annotated[T, "name"]` names them; None means no output, no annotation one of any type.
-    """
+
+def call_of(function: Callable[..., object], what: str) -> inspect.Signature:
+    """Return how a function is called that is to be a step or a pipeline, or raise PipelineError if it can be none."""
     if any(
         is_lazy(function)
         for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
@@ -72,13 +72,23 @@ def signature_of(function: Callable[..., object], what: str) -> Signature:
     for parameter in call.parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             raise PipelineError(
-                f"The {what} takes *{parameter.name}, so that its inputs have no names.", hint="Name each argument."
+                f"The {what} takes {_bare(parameter)}, so that its inputs have no names.", hint="Name each argument."
             )
         if parameter.name in RESERVED:
             raise PipelineError(
                 f"The {what} has an argument {parameter.name!r}, which says how a step is placed in the graph.",
                 hint="Give the argument another name.",
             )
+    return call
+
+
+def signature_of(function: Callable[..., object], call: inspect.Signature, what: str) -> Signature:
+    """Return the signature of a function that is called so, or raise PipelineError for what its annotations say.
+
+    A single output is called `output`, the members of an annotated tuple `output_0`, `output_1` …, unless
+    `Annotated[T, "name"]` names them; None means no output, no annotation one of any type. What annotations name may
+    not be there yet where the function is defined.
+    """
     hints = _hints(function, what)
     returned = hints.pop("return", inspect.Signature.empty)
     return Signature(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, overload
 
-from stackledger.domain.errors import PipelineError
+from stackledger.domain.errors import InvalidName, PipelineError
 from stackledger.domain.events.runs import Retry
 from stackledger.domain.names import title
 from stackledger.pipelines.code import code_digest
 from stackledger.pipelines.graph import After, graph_being_built
-from stackledger.pipelines.signature import Signature, signature_of
+from stackledger.pipelines.signature import Signature, call_of, signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,9 @@ class Step:
             raise PipelineError(f"{function!r} cannot be a step.", hint="Put @step above a function.")
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = title(function_name(function) if name is None else name, "step")
+        self.name = name_for(function, name, "step")
         self.retry = _retry(retry, self.name)
+        self._call = call_of(function, f"step {self.name!r}")
 
     def __repr__(self) -> str:
         """Name the step."""
@@ -76,7 +77,7 @@ class Step:
     @functools.cached_property
     def signature(self) -> Signature:
         """What the step takes and puts out."""
-        return signature_of(self.function, f"step {self.name!r}")
+        return signature_of(self.function, self._call, f"step {self.name!r}")
 
     @functools.cached_property
     def digest(self) -> str:
@@ -89,9 +90,14 @@ class Step:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
 
-def function_name(function: Callable[..., object]) -> str:
-    """Return the name that a function gives to a step or pipeline; names begin with a letter or digit."""
-    return getattr(function, "__name__", type(function).__name__).lstrip("_")
+def name_for(function: FunctionType, chosen: str | None, what: str) -> str:
+    """Return the name of a step or pipeline: the chosen one, or the function's without underscores before it."""
+    if chosen is not None:
+        return title(chosen, what)
+    try:
+        return title(function.__name__.lstrip("_"), what)
+    except InvalidName as error:
+        raise InvalidName(error.message, hint=f'Choose another one: {what}(name="…")(function).') from error
 
 
 def _retry(retry: StepRetryConfig | None, step: str) -> Retry:

@@ -624,10 +624,34 @@ def test_only_functions_are_steps_and_pipelines() -> None:
     assert repr(load) == "<step 'load'>"
 
 
-def test_unreadable_functions_are_refused() -> None:
+def test_functions_that_can_be_no_steps_are_refused_where_they_are_decorated() -> None:
     def variable(*values: int) -> None: ...
     def keywords(**values: int) -> None: ...
     def reserved(after: int) -> None: ...
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def coroutine() -> int:
+        raise NotImplementedError
+
+    async def asynchronous() -> AsyncIterator[int]:
+        yield 1
+
+    refused: tuple[tuple[Callable[..., object], str], ...] = (
+        (asynchronous, "is a coroutine or a generator"),
+        (generator, "is a coroutine or a generator"),
+        (coroutine, "is a coroutine"),
+        (variable, r"takes \*values"),
+        (keywords, r"takes \*\*values"),
+        (reserved, "argument 'after'"),
+    )
+    for function, words in refused:
+        for make in (step, pipeline):
+            with pytest.raises(PipelineError, match=words):
+                make(function)
+
+
+def test_annotations_that_cannot_be_meant_are_refused_before_anything_runs() -> None:
     def unknown() -> Nowhere:  # type: ignore[name-defined]  # noqa: F821 - that is what is tested
         raise NotImplementedError
 
@@ -637,24 +661,33 @@ def test_unreadable_functions_are_refused() -> None:
     def hostile() -> Annotated[int, "../a"]:
         raise NotImplementedError
 
-    async def coroutine() -> int:
+    def invisible() -> Annotated[int, "\x1b[0m"]:
         raise NotImplementedError
 
-    async def asynchronous() -> AsyncIterator[int]:
-        yield 1
-
     for function, words in (
-        (asynchronous, "is a coroutine or a generator"),
-        (variable, r"takes \*values"),
-        (keywords, r"takes \*values"),
-        (reserved, "argument 'after'"),
         (unknown, "cannot be read: name 'Nowhere' is not defined"),
         (twice, "Two outputs of the step 'twice' are named 'a'"),
         (hostile, "cannot be named so"),
-        (coroutine, "is a coroutine"),
+        (invisible, r"cannot be named so: The name '\\u001b"),
     ):
+        calling = pipeline(_calling(step(function)))
         with pytest.raises(PipelineError, match=words):
-            _ = step(function).signature
+            calling.plan()
+
+
+def _calling(called: Step) -> Callable[[], None]:
+    def one() -> None:
+        called()
+
+    return one
+
+
+def test_a_function_whose_name_is_none_for_a_step_can_be_given_one() -> None:
+    for make, what in ((step, "step"), (pipeline, "pipeline")):
+        with pytest.raises(InvalidName, match=r"'<lambda>' of the \w+") as refused:
+            make(lambda: None)
+        assert refused.value.hint == f'Choose another one: {what}(name="…")(function).'
+        assert make(name="chosen")(lambda: None).name == "chosen"
 
 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", "\x1b[31m", "-x", "a" * 129, "a\x00"])
