@@ -165,7 +165,12 @@ class _Datastore(PostgresDatastore):
 
 
 def _distinct(query: DCBQuery) -> DCBQuery:
-    """Return the query as the library needs it: a tag that stands twice in an item would match nothing."""
+    """Return the query as the library needs it: a tag that stands twice in an item would match nothing.
+
+    It asks for everything without items, and knows none that matches everything.
+    """
+    if not all(item.types or item.tags for item in query.items):
+        return DCBQuery()
     return DCBQuery([DCBQueryItem(item.types, sorted(set(item.tags))) for item in query.items])
 
 
