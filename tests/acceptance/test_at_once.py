@@ -62,6 +62,7 @@ def test_a_fresh_home_is_begun_once_however_many_begin_it(home: Path) -> None:
     assert all(enrolled for *_, enrolled in rows)
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 def test_of_equal_names_one_wins_and_of_different_names_all() -> None:
     names = [f"name-{number % 3}" for number in range(rounds(12, 120))]
@@ -115,6 +116,7 @@ CHANGES: dict[str, Callable[[Client], object]] = {
 FIELDS = {"updated": ": artifact_store is now 'other', labels.team is now 'x'", "renamed": ": name is now 't'"}
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("second", CHANGES)
 @pytest.mark.parametrize("first", CHANGES)
@@ -151,6 +153,7 @@ def test_who_uses_a_stack_or_component_that_was_just_deleted_is_told_its_name() 
         ada.activate_stack("s")
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 def test_who_updates_a_secret_second_takes_nothing_from_the_first() -> None:
     bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
@@ -165,6 +168,7 @@ def test_who_updates_a_secret_second_takes_nothing_from_the_first() -> None:
     assert bob.get_secret("s", reveal=True).values == {"key": "newer", "other": "old"}
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 def test_updates_of_one_secret_at_once_keep_log_and_values_together() -> None:
     ok("secret", "create", "s", "--key=0")
@@ -195,6 +199,7 @@ def test_a_run_goes_on_whatever_others_do_meanwhile() -> None:
     assert status_of_newest_run() == "completed"
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 def test_two_runs_in_one_home_do_not_meet() -> None:
     Path("second").mkdir()
@@ -206,6 +211,7 @@ def test_two_runs_in_one_home_do_not_meet() -> None:
     assert [run["status"] for run in ok("run", "list", "--output=json").json["items"]] == ["completed", "completed"]
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_run_that_a_signal_ends_is_ended_in_the_log_too(number: signal.Signals) -> None:
@@ -222,6 +228,7 @@ def test_a_run_that_a_signal_ends_is_ended_in_the_log_too(number: signal.Signals
     assert newest["reason"] == ("interrupted" if number is signal.SIGINT else "process died")
 
 
+@pytest.mark.both_logs
 def test_a_command_goes_well_while_the_views_are_destroyed(home: Path) -> None:
     views = home / "views.db"
     ways = (views.unlink, lambda: os.truncate(views, 4096), lambda: views.write_bytes(b"?" * 9000))
@@ -262,6 +269,7 @@ def test_a_log_that_is_moved_aside_stays_whole_whoever_uses_it(home: Path) -> No
 BOB = {"STACKLEDGER_USER": "bob"}
 
 
+@pytest.mark.both_logs
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("scope", ["global", "repository"])
 def test_who_loses_their_active_stack_to_somebody_elses_deletion_is_told_by_the_next_command(scope: str) -> None:
