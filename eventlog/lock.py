@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,16 @@ from stackledger.domain.errors import LogBusy, LogError
 from stackledger.eventlog.forking import forget_in_child
 
 _LONGEST_PAUSE = 0.02
+
+
+@contextlib.contextmanager
+def _although_closed() -> Iterator[None]:
+    """Do nothing with a descriptor that somebody closed behind our back: the system freed its lock then."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
 
 
 class FileLock:
@@ -50,9 +62,9 @@ class FileLock:
         """Give the lock back."""
         try:
             if self._fd is not None:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                with _although_closed():
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
         finally:
-            # Also where somebody closed the descriptor behind our back, or the next one here would wait for ever.
             self._threads.release()
 
     def close(self) -> None:
@@ -67,7 +79,8 @@ class FileLock:
 
     def _close(self) -> None:
         if self._fd is not None:
-            os.close(self._fd)
+            with _although_closed():
+                os.close(self._fd)
             self._fd = None
 
     def _lock(self, deadline: float) -> None:
@@ -84,6 +97,9 @@ class FileLock:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             except OSError as error:
+                if error.errno == errno.EBADF:
+                    self._fd = None
+                    continue
                 raise LogError(
                     f"The file {self.path} cannot be locked here: {error.strerror}.", hint="Keep it on a local disk."
                 ) from error

@@ -190,6 +190,27 @@ os._exit(0)
     assert (tmp_path / "result").read_text() == "completed 2"
 
 
+def test_a_step_that_closes_every_descriptor_ends_the_run_with_an_error_of_ours(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from stackledger import pipeline, step
+from stackledger.domain.errors import LogError
+@step
+def close() -> None:
+    os.closerange(3, 256)
+@pipeline
+def closing():
+    close()
+try:
+    closing()
+except LogError:
+    print("told")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"told\n"
+    assert b"Traceback" not in done.stderr
+
+
 def test_runs_go_on_in_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     program = """
 import os
