@@ -176,6 +176,8 @@ class LocalArtifactStore:
 
     def _holds(self, stored: Stored) -> bool:
         """Say whether the object is there and intact: reading costs less than writing, and damage is mended."""
+        if not os.path.lexists(self._path(stored.digest)):
+            return False  # as most often: no error has to be made and put into words
         try:
             with self._opened(stored.digest, stored.size) as descriptor:
                 return _digest(descriptor) == stored
