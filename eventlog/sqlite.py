@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -34,6 +34,7 @@ from stackledger.eventlog.forking import abandon, forget_in_child
 from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.schema import (
     SCHEMA,
+    TAGS_AT_ONCE,
     Page,
     Row,
     Selection,
@@ -42,6 +43,7 @@ from stackledger.eventlog.schema import (
     head,
     in_pages,
     log_error,
+    sql_of_tags,
     tags_of,
     tags_text,
     translated,
@@ -290,17 +292,17 @@ def _matches(connection: sqlite3.Connection, condition: DCBAppendCondition, last
     after = max(condition.after or 0, 0)
     # Mostly nobody came in between, and then there is nothing that could match.
     return after < last and any(
-        selection.rare_first(connection, after).exists(connection, after)
+        selection.rare_first(connection, after).exists(connection, after, last)
         for selection in _selections(condition.fail_if_events_match)
     )
 
 
 def _insert(connection: sqlite3.Connection, last: int, events: Sequence[DCBEvent]) -> None:
     numbered = list(enumerate(events, start=last + 1))
-    connection.executemany(
-        "INSERT INTO event_tags (tag, position, type) VALUES (?, ?, ?)",
-        ((tag, position, event.type) for position, event in numbered for tag in dict.fromkeys(event.tags)),
-    )
+    tags = sorted((tag, position, event.type) for position, event in numbered for tag in set(event.tags))
+    for start in range(0, len(tags), TAGS_AT_ONCE):
+        several = tags[start : start + TAGS_AT_ONCE]
+        connection.execute(sql_of_tags(len(several)), list(chain.from_iterable(several)))
     connection.executemany(
         "INSERT INTO events (position, type, tags, data) VALUES (?, ?, ?, ?)",
         ((position, event.type, tags_text(event.tags), event.data) for position, event in numbered),

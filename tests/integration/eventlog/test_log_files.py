@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from eventsourcing.dcb.api import DCBEvent
+from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQueryItem
 
 from stackledger.domain.errors import AppendUnknown, LogBusy, LogDamaged, LogError, LogTooNew
 from stackledger.eventlog import schema
@@ -127,6 +127,9 @@ def test_what_keeps_the_log_safe_is_on(path: Path) -> None:
         "INSERT INTO events VALUES (1, 'o/1', '[]', x'00') ON CONFLICT DO UPDATE SET data = x'00'",
         "UPDATE event_tags SET tag = 'b'",
         "DELETE FROM event_tags",
+        "INSERT OR REPLACE INTO event_tags VALUES ('a', 2, 'other/1')",
+        "INSERT INTO event_tags VALUES ('b', 2, 'happened/1')",
+        "INSERT INTO event_tags VALUES ('b', -1, 'happened/1')",
     ],
 )
 def test_what_is_in_the_log_stays(path: Path, change: str) -> None:
@@ -468,3 +471,13 @@ def test_every_code_of_sqlite_has_a_message(tmp_path: Path) -> None:
         error = sqlite3.OperationalError("broken")
         error.sqlite_errorcode = code
         assert "broken" in str(schema.log_error(error, tmp_path))
+
+
+def test_a_tag_at_a_position_that_the_log_has_not_reached_stands_in_nobodys_way(path: Path) -> None:
+    make(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO event_tags VALUES ('b', 1000000, 'happened/1')")
+    with closing(SQLiteRecorder(path)) as recorder:
+        recorder.append([EVENT])
+        nobody_else = DCBAppendCondition(DCBQuery([DCBQueryItem(tags=["b"])]), after=3)
+        assert recorder.append([EVENT], nobody_else) == 5
