@@ -14,8 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
 from types import CodeType, FunctionType, ModuleType
-
-from stackledger.domain.events.runs import Code
+from typing import NamedTuple
 
 GIT_SECONDS = 2.0
 """How long git may take before the run goes on without it."""
@@ -23,6 +22,19 @@ GIT_SECONDS = 2.0
 _CODE = (FunctionType, type, ModuleType)
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _MOST_WRAPPERS = 100
+
+
+class GitState(NamedTuple):
+    """The commit that is checked out, None where there is no repository, no commit or no git, or git takes too long.
+
+    `dirty` says whether the work tree differs from the commit.
+    """
+
+    commit: str | None
+    dirty: bool
+
+
+NO_STATE = GitState(None, dirty=False)
 
 
 def code_digest(function: Callable[..., object]) -> str:
@@ -40,12 +52,6 @@ def code_digest(function: Callable[..., object]) -> str:
 def combined(digests: Iterable[str]) -> str:
     """Return one digest over several, in their order."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def code_of(function: Callable[..., object], steps: Iterable[str]) -> Code:
-    """Return which code a pipeline's function and its steps, given by their digests, are."""
-    commit, dirty = git_state(_directory(function))
-    return Code(digest=combined([code_digest(function), *steps]), commit=commit, dirty=dirty)
 
 
 def environment() -> dict[str, str]:
@@ -173,7 +179,7 @@ def _is_of_project(thing: object) -> bool:
     module = thing if isinstance(thing, ModuleType) else sys.modules.get(getattr(thing, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     if file is not None:
-        return not _is_installed(file)
+        return not is_installed(file)
     # No file: typed in, piped in or made by exec, or a part of the interpreter.
     if isinstance(thing, FunctionType):
         return not thing.__code__.co_filename.startswith("<frozen ")
@@ -181,7 +187,8 @@ def _is_of_project(thing: object) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Say whether a module's file belongs to Python, to a library or to Stackledger, not to the project."""
     path = Path(file).resolve()
     return any(path.is_relative_to(root) for root in _installed_roots())
 
@@ -193,7 +200,8 @@ def _installed_roots() -> tuple[Path, ...]:
     return (*(Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")), rooms)
 
 
-def _directory(function: Callable[..., object]) -> Path:
+def directory_of(function: Callable[..., object]) -> Path:
+    """Return where the file of a function is, or else where this process is."""
     code = getattr(function, "__code__", None)
     file = Path(code.co_filename) if code is not None else Path()
     try:
@@ -202,29 +210,44 @@ def _directory(function: Callable[..., object]) -> Path:
         return Path()
 
 
-def git_state(directory: Path) -> tuple[str | None, bool]:
-    """Return the commit that is checked out around `directory`, and whether the work tree differs from it.
+@contextlib.contextmanager
+def asking_git(directory: Path) -> Iterator[Callable[[], GitState]]:
+    """Have git look around a directory while other things are done; what it gives waits for the answer."""
+    asked = _asked(directory)
+    if asked is None:
+        yield lambda: NO_STATE
+        return
+    with asked:
+        try:
+            yield lambda: _answered(asked)
+        finally:
+            asked.kill()
 
-    None and False where there is no repository, no commit or no git, or where git takes too long.
-    """
+
+def _asked(directory: Path) -> subprocess.Popen[str] | None:
     if not any((folder / ".git").exists() for folder in (directory, *directory.parents)):
-        return None, False
-    command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch"]
+        return None
     try:
-        lines = subprocess.run(  # noqa: S603 - a fixed command
-            command,
+        return subprocess.Popen(
+            ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch"],  # noqa: S607 - as the user has it
             cwd=directory,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
-        ).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return None, False
+        )
+    except OSError:
+        return None
+
+
+def _answered(asked: subprocess.Popen[str]) -> GitState:
+    try:
+        lines = asked.communicate(timeout=GIT_SECONDS)[0].splitlines()
+    except subprocess.TimeoutExpired:
+        return NO_STATE
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
-    if commit == "(initial)":
-        return None, False
-    return commit, any(not line.startswith("#") for line in lines)
+    if asked.returncode or commit == "(initial)":
+        return NO_STATE
+    return GitState(commit, any(not line.startswith("#") for line in lines))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 from pydantic import JsonValue
 
 from stackledger.domain.errors import PipelineError
+from stackledger.domain.events.runs import Code
 from stackledger.domain.names import title
-from stackledger.pipelines.code import code_of, environment
+from stackledger.pipelines.code import asking_git, code_digest, combined, directory_of, environment
 from stackledger.pipelines.graph import Graph, StepHandle, building, graph_being_built
 from stackledger.pipelines.parameters import restored_parameter, stored_parameter
 from stackledger.pipelines.plan import PipelinePlan, default_run_name
@@ -65,19 +66,21 @@ class Pipeline:
                     f"The pipeline {self.name!r} does not come to an end: what it calls calls itself again and again.",
                     hint="A pipeline can call itself only as often as a parameter says.",
                 ) from error
-        steps = graph.planned()
-        if not steps:
-            raise PipelineError(
-                f"The pipeline {self.name!r} has no steps.", hint="Call at least one step inside its function."
+        with asking_git(directory_of(self.function)) as git_state:
+            steps = graph.planned()
+            if not steps:
+                raise PipelineError(
+                    f"The pipeline {self.name!r} has no steps.", hint="Call at least one step inside its function."
+                )
+            digest = combined([code_digest(self.function), *(step.planned.digest for step in steps)])
+            return PipelinePlan(
+                name=self.name,
+                run_name=default_run_name(self.name) if self.run_name is None else self.run_name,
+                parameters=parameters,
+                steps=steps,
+                environment=environment(),
+                code=Code(digest=digest, **git_state()._asdict()),
             )
-        return PipelinePlan(
-            name=self.name,
-            run_name=default_run_name(self.name) if self.run_name is None else self.run_name,
-            parameters=parameters,
-            steps=steps,
-            code=code_of(self.function, (step.planned.digest for step in steps)),
-            environment=environment(),
-        )
 
     def with_options(self, *, name: str | None = None, run_name: str | None = None) -> Pipeline:
         """Return a copy of the pipeline with other options; what is not given stays.

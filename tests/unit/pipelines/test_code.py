@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from stackledger.pipelines.code import code_digest, environment, git_state
+from stackledger.pipelines import code
+from stackledger.pipelines.code import asking_git, code_digest, environment
 
 STEPS = """
 from stackledger.pipelines.step import step
@@ -231,6 +232,11 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+def git_state(folder: Path) -> tuple[str | None, bool]:
+    with asking_git(folder) as answer:
+        return answer()
+
+
 def test_a_run_knows_its_commit_and_whether_the_work_tree_differs(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
@@ -253,6 +259,18 @@ def test_a_damaged_repository_and_a_missing_git_are_no_obstacle(
     assert git_state(tmp_path) == (None, False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(tmp_path) == (None, False)
+
+
+def test_a_git_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "git").write_text(f"#!{sys.executable}\nimport sys\nprint(1, flush=True)\nsys.stdin = open('pipe')\n")
+    (tmp_path / "git").chmod(0o755)
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(code, "GIT_SECONDS", 0.01)
+    assert git_state(tmp_path) == (None, False)
+    with asking_git(tmp_path):
+        pass  # nobody wants to know any more
 
 
 def test_the_environment_names_python_and_the_platform() -> None:
