@@ -45,7 +45,10 @@ class Known(NamedTuple, Generic[State]):
 
 
 class Handled(NamedTuple, Generic[State]):
-    """What became of a command: its events (positions 0 in a dry run), and the state after them."""
+    """What became of a command: its events, and the state after them.
+
+    In a dry run they have the position 0, and enrolments that would come with them are among them.
+    """
 
     events: tuple[Recorded, ...]
     known: Known[State]
@@ -127,11 +130,12 @@ class CommandHandler(NamedTuple):
             events = _decided(decider, command, known.state)
             event_ids += (self.new_id() for _ in events[len(event_ids) :])
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
-            stored = [_stored_form(one) for one in new]
-            if dry_run or not new:
-                return Handled(tuple(new), known)
-            first = [_recorded(event, newcomers[each], context) for each in newcomers for event in self._enrolled(each)]
-            stored[:0] = [_stored_form(one) for one in first]
+            if not new:
+                return Handled((), known)
+            first = self._enrolments(newcomers, context)
+            stored = [_stored_form(one) for one in (*first, *new)]
+            if dry_run:
+                return Handled((*first, *new), known)
             try:
                 head = self._append(stored, query, known.position, first_id=(first + new)[0].envelope.id)
             except IntegrityError:
@@ -147,6 +151,10 @@ class CommandHandler(NamedTuple):
             )
             return Handled(placed, Known(functools.reduce(decider.evolve, events, known.state), head))
         raise failure
+
+    def _enrolments(self, newcomers: "Mapping[EnrollSubject, str]", context: Context) -> list[Recorded]:
+        """Return what enrolls those whom the log lacks still; `newcomers` are the ids of the events by command."""
+        return [_recorded(event, newcomers[each], context) for each in newcomers for event in self._enrolled(each)]
 
     def _enrolled(self, command: "EnrollSubject") -> Sequence[Event]:
         """Return what enrolls a subject, nothing if the log has that already."""

@@ -55,7 +55,7 @@ _AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FROM_JSON = json.JSONDecoder().raw_decode  # half the time of json.loads, which every event read would pay
 
 TAGS_AT_ONCE = 64
-"""How many tags one statement puts into the index. In order and many at once they cost half of what they do one by one."""
+"""How many tags one statement puts into the index: in order and many at once they cost half of what they do alone."""
 
 _FIRST_PAGE = 64
 _LARGEST_PAGE = 1024

@@ -109,6 +109,15 @@ class Vault:
             rows = connection and connection.execute("SELECT DISTINCT secret_id FROM value ORDER BY secret_id")
             return [secret_id for (secret_id,) in rows or ()]
 
+    def has_half_made_key(self) -> bool:
+        """Say whether somebody makes the file with the key just now, or died at it."""
+        return vault_key.half_made(self._key_file).exists()
+
+    def forget_half_made_key(self) -> None:
+        """Remove what somebody left who died while making the file with the key: nothing was sealed with it."""
+        with self._errors():
+            vault_key.half_made(self._key_file).unlink(missing_ok=True)
+
     def _seal(self, connection: sqlite3.Connection) -> _Seal:
         """Return what seals and opens values; the key to it is made within the first transaction that needs it."""
         row = connection.execute("SELECT kept_in, account, proof FROM vault").fetchone()

@@ -93,11 +93,16 @@ def read_from_keyring(keyring: Keyring | None, account: str) -> bytes:
     return _parsed(within(PATIENCE, lambda: keyring.get_password(_SERVICE, account)) or "", "the keyring")
 
 
+def half_made(path: Path) -> Path:
+    """Return the name that the file with the key has until it is whole."""
+    return path.with_name(f"{path.name}.new")
+
+
 def create_key_file(path: Path, key: bytes) -> bytes:
     """Return the key in the file, which is made with this key if it is not there. Callers take turns."""
     if path.exists():
         return read_key_file(path)
-    new = path.with_name(f"{path.name}.new")
+    new = half_made(path)
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

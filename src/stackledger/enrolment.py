@@ -65,7 +65,7 @@ class Enrolment:
         if subject is None:
             new = new_subject(kind, name, new_id)
             subject = new if dry_run else directory.add(new)
-        if not (subject.enrolled or dry_run):
+        if not subject.enrolled:
             command = subjects.EnrollSubject(subject_id=subject.id, kind=kind, commitment=subject.commitment)
             self._lacking[subject.id] = (command, directory)
         return subject.id

@@ -41,7 +41,7 @@ class SecretValues:
 
     def settle(self) -> None:
         """End what those left half done who died, as the log says."""
-        if self._vault.unsettled():
+        if self._vault.unsettled() or self._vault.has_half_made_key():
             with self._lock:
                 self._settle()
 
@@ -62,6 +62,7 @@ class SecretValues:
     def _settle(self) -> None:
         for change, secret_id in self._vault.unsettled():
             self._vault.settle(change, happened=self._happened(change, secret_id))
+        self._vault.forget_half_made_key()
 
     def _happened(self, change: str, secret_id: str) -> bool:
         events = self._reader.scan_back(tags=(secret_tag(secret_id),))

@@ -212,6 +212,14 @@ def test_clean_removes_what_can_be_made_again_and_all_moves_the_log_aside(home: 
     assert len(list(home.parent.rglob("log.db"))) == 2
 
 
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_clean_leaves_no_key_that_somebody_died_while_making(home: Path, all_of_it: bool) -> None:  # noqa: FBT001
+    ok("stack", "list")
+    (home / "secret.key.new").write_bytes(b"half a k")
+    ok("clean", *(("--all", "--yes") if all_of_it else ()))
+    assert not list(home.rglob("secret.key.new"))
+
+
 _OWN_STORES = """
 from stackledger.domain.component_types import ComponentType
 from stackledger.flavors.flavor import Flavor
@@ -259,9 +267,9 @@ def test_runs_pipelines_and_artifacts_of_a_fresh_home_are_none() -> None:
         assert ok(*arguments, "--output=json").json["items"] == []
 
 
-def test_a_flavor_that_comes_with_a_package_is_not_deleted() -> None:
+def test_a_flavor_that_comes_with_the_program_is_not_deleted() -> None:
     done = stackledger("orchestrator", "flavor", "delete", "local", "-y")
-    assert (done.status, "comes with an installed package" in done.err) == (1, True)
+    assert (done.status, "comes with Stackledger" in done.err) == (1, True)
 
 
 def test_what_others_need_is_not_uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,19 @@ def test_a_dry_run_prints_its_events_and_changes_nothing() -> None:
     assert stackledger("artifact-store", "describe", "x").status == 1
 
 
+def test_a_dry_run_of_somebody_new_prints_their_enrolment_as_the_command_makes_it() -> None:
+    json_of("stack", "list")
+    given = ("artifact-store", "register", "x", "--flavor=local")
+    new = {"STACKLEDGER_USER": "newcomer"}
+    tried = stackledger(*given, "--dry-run", "--output=json", env=new).json["items"]
+    before = json_of("log", "stats")["position"]
+    assert stackledger(*given, env=new).status == 0
+    made = [json_of("log", "show", str(before + number + 1)) for number in range(len(tried))]
+    assert [event["type"] for event in tried] == ["subject.enrolled", "component.registered"]
+    assert [event["type"] for event in made] == ["subject.enrolled", "component.registered"]
+    assert json_of("log", "stats")["position"] == before + 2
+
+
 def test_a_change_with_json_prints_the_changed_object() -> None:
     component = json_of("artifact-store", "register", "x", "--flavor=local", "--label", "team=vision")
     assert component == json_of("artifact-store", "describe", "x")
