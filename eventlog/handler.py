@@ -133,7 +133,7 @@ class CommandHandler(NamedTuple):
             if not new:
                 return Handled((), known)
             first = self._enrolments(newcomers, context)
-            stored = [_stored_form(one) for one in (*first, *new)]
+            stored = list(map(_stored_form, (*first, *new)))
             if dry_run:
                 return Handled((*first, *new), known)
             try:
