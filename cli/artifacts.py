@@ -41,7 +41,7 @@ _COLUMNS = [
 )
 def list_artifacts(call: Call) -> Listing:
     """List artifacts, newest first."""
-    page = call.client.list_artifacts(filters=call.filters, as_of=call.as_of, **call.paging)
+    page = call.client.list_artifact_versions(**call.filters, as_of=call.as_of, **call.paging)
     return Listing([found.to_json() for found in page.items], _COLUMNS, pagination(page), nothing="No artifacts found.")
 
 
@@ -61,6 +61,6 @@ def describe(
     ] = None,
 ) -> Details:
     """Show where an artifact came from, and its digest."""
-    item = call.client.get_artifact(name, version=version, as_of=call.as_of).to_json()
+    item = call.client.describe_artifact_version(name, version=version, as_of=call.as_of).to_json()
     rows = [[key.replace("_", " ").upper(), plain(value)] for key, value in item.items()]
     return Details(item, [Table(["PROPERTY", "VALUE"], rows, title=f"Artifact '{item['name']}'")])

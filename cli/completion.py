@@ -23,7 +23,7 @@ _MOST = 200
 
 def stack_names(incomplete: str) -> list[str]:
     """Return the names of stacks that begin so."""
-    return _names(lambda client: client.list_stacks(filters=_beginning(incomplete), size=_MOST).items)
+    return _names(lambda client: client.list_stacks(name=_beginning(incomplete), size=_MOST).items)
 
 
 def component_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -36,7 +36,7 @@ def components_of(kind: ComponentType) -> Callable[[str], list[str]]:
     """Return what completes the names of components of one type."""
 
     def complete(incomplete: str) -> list[str]:
-        return _names(lambda client: client.list_components(kind, filters=_beginning(incomplete), size=_MOST).items)
+        return _names(lambda client: client.list_stack_components(kind, name=_beginning(incomplete), size=_MOST).items)
 
     return complete
 
@@ -49,22 +49,22 @@ def flavor_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def secret_names(incomplete: str) -> list[str]:
     """Return the names of secrets that begin so."""
-    return _names(lambda client: client.list_secrets(filters=_beginning(incomplete), size=_MOST).items)
+    return _names(lambda client: client.list_secrets(name=_beginning(incomplete), size=_MOST).items)
 
 
 def run_names(incomplete: str) -> list[str]:
     """Return the names of runs that begin so, newest first."""
-    return _names(lambda client: client.list_runs(filters=_beginning(incomplete), size=_MOST).items)
+    return _names(lambda client: client.list_pipeline_runs(name=_beginning(incomplete), size=_MOST).items)
 
 
 def pipeline_names(incomplete: str) -> list[str]:
     """Return the names of pipelines that begin so."""
-    return _names(lambda client: client.list_pipelines(filters=_beginning(incomplete), size=_MOST).items)
+    return _names(lambda client: client.list_pipelines(name=_beginning(incomplete), size=_MOST).items)
 
 
 def artifact_names(incomplete: str) -> list[str]:
     """Return the names of artifacts that begin so."""
-    found = _names(lambda client: client.list_artifacts(filters=_beginning(incomplete), size=_MOST).items)
+    found = _names(lambda client: client.list_artifact_versions(name=_beginning(incomplete), size=_MOST).items)
     return list(dict.fromkeys(found))
 
 
@@ -116,8 +116,8 @@ def _beginning_so(words: Iterable[str], incomplete: str) -> list[str]:
     return [word for word in words if word.startswith(incomplete)]
 
 
-def _beginning(incomplete: str) -> dict[str, str]:
-    return {"name": f"startswith:{incomplete}"} if incomplete else {}
+def _beginning(incomplete: str) -> str | None:
+    return f"startswith:{incomplete}" if incomplete else None
 
 
 def _names(listed: Callable[[Client], Iterable[Any]]) -> list[str]:

@@ -87,8 +87,10 @@ def _add_registration(group: Group, kind: ComponentType) -> None:
         """Register a component. --KEY=VALUE sets its configuration; -f FLAVOR --help lists the keys."""
         configuration: dict[str, str] = with_files(once(call.given))
         if interactive:
-            configuration |= ask_for_missing(call.client.get_flavor(kind, flavor).fields, configuration)
-        component = call.client.create_component(kind, name, flavor, configuration, labels=pairs(labels, "--label"))
+            configuration |= ask_for_missing(call.client.get_flavor(flavor, kind).fields, configuration)
+        component = call.client.create_stack_component(
+            name, flavor, kind, configuration, labels=pairs(labels, "--label")
+        )
         return Done(f"Successfully registered {kind} `{component.name}`.", component.to_json())
 
     @group.change("update", example=f"{program} update my_{kind} --label team=vision", cls=ConfiguredCommand)
@@ -98,12 +100,14 @@ def _add_registration(group: Group, kind: ComponentType) -> None:
         """Change a component's configuration or labels. --KEY=VALUE sets a key; NAME --help lists the keys."""
         configuration = with_files(once(call.given))
         if interactive:
-            component = call.client.get_component(kind, name)
-            fields = call.client.get_flavor(kind, component.flavor).fields
+            component = call.client.get_stack_component(kind, name)
+            fields = call.client.get_flavor(component.flavor, kind).fields
             configuration |= ask_for_missing(fields, configuration, current=component.configuration)
         if not (configuration or labels):
             raise UsageError("Nothing to update was given.", hint="Give --KEY=VALUE, or --label KEY=VALUE.")
-        component = call.client.update_component(kind, name, configuration, labels=label_changes(labels))
+        component = call.client.update_stack_component(
+            name, kind, configuration=configuration, labels=label_changes(labels)
+        )
         return Done(f"Successfully updated {kind} `{component.name}`.", component.to_json())
 
 
@@ -115,13 +119,13 @@ def _add_upkeep(group: Group, kind: ComponentType) -> None:
         call: Call, name: ComponentName, new_name: NewName = None, new_name_option: NewNameOption = None
     ) -> Done:
         """Give a component another name. The stacks that use it go on using it."""
-        component = call.client.rename_component(kind, name, one_name(new_name, new_name_option))
+        component = call.client.update_stack_component(name, kind, one_name(new_name, new_name_option))
         return Done(f"Successfully renamed {kind} to `{component.name}`.", component.to_json())
 
     @group.change("copy", example=f"{program} copy my_{kind} my_{kind}_2")
     def copy(call: Call, name: ComponentName, new_name: NameOfCopy) -> Done:
         """Register a copy of a component under another name."""
-        component = call.client.copy_component(kind, name, new_name)
+        component = call.client.copy_stack_component(name, kind, new_name)
         return Done(f"Successfully registered {kind} `{component.name}`.", component.to_json())
 
     @group.change("remove-attribute", example=f"{program} remove-attribute my_{kind} path", cls=KeysCommand)
@@ -139,28 +143,28 @@ def _add_upkeep(group: Group, kind: ComponentType) -> None:
         """Take keys out of a component's configuration. Its flavor's defaults hold then. --label takes labels off."""
         if not (attributes or labels):
             raise UsageError("Nothing to remove was given.", hint="Give a KEY of the configuration, or --label KEY.")
-        component = call.client.remove_component_attributes(kind, name, attributes or [], labels=labels or [])
+        component = call.client.remove_stack_component_attributes(name, kind, attributes or [], labels=labels or [])
         return Done(f"Successfully updated {kind} `{component.name}`.", component.to_json())
 
     @group.change("delete", example=f"{program} delete my_{kind} --yes")
     def delete(call: Call, name: ComponentName, yes: Yes = False) -> Done:
         """Delete a component that is part of no stack."""
         # What is deleted is the one that was asked about, whoever has its name after the answer.
-        component = call.client.get_component(kind, name, prefix=False)
+        component = call.client.get_stack_component(kind, name, allow_name_prefix_match=False)
         call.confirm(f"Delete the {kind.words} '{component.name}'?", yes=yes)
-        call.client.delete_component(kind, component.id)
+        call.client.delete_stack_component(component.id, kind)
         return Done(f"Deleted {kind} `{component.name}`.", component.to_json())
 
     @group.change("share", example=f"{program} share my_{kind}")
     def share(call: Call, name: ComponentName) -> Done:
         """Mark a component as shared."""
-        component = call.client.share_component(kind, name)
+        component = call.client.share_stack_component(name, kind)
         return Done(f"The {kind} `{component.name}` is shared now.", component.to_json())
 
     @group.change("unshare", example=f"{program} unshare my_{kind}")
     def unshare(call: Call, name: ComponentName) -> Done:
         """Mark a component as private."""
-        component = call.client.unshare_component(kind, name)
+        component = call.client.unshare_stack_component(name, kind)
         return Done(f"The {kind} `{component.name}` is private now.", component.to_json())
 
 
@@ -179,14 +183,14 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
     )
     def list_components(call: Call) -> Listing:
         """List the components of this type. A hand points at those of the active stack."""
-        page = call.client.list_components(kind, filters=call.filters, as_of=call.as_of, **call.paging)
+        page = call.client.list_stack_components(kind, **call.filters, as_of=call.as_of, **call.paging)
         items = [component.to_json() for component in page.items]
         return Listing(items, _COLUMNS, pagination(page), nothing=f"No components of the type {kind.words} found.")
 
     @group.query("describe", example=f"{program} describe my_{kind}")
     def describe(call: Call, name: ThisComponent = None) -> Details:
         """Show a component's flavor, configuration and labels."""
-        component = call.client.get_component(kind, name, as_of=call.as_of)
+        component = call.client.get_stack_component(kind, name, as_of=call.as_of)
         rows = [[key, typed(value)] for key, value in component.configuration.items()]
         title = f"'{component.name}' {kind.upper()} Component Configuration" + (" (ACTIVE)" if component.active else "")
         parts: list[Table | str] = [
@@ -202,7 +206,7 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
     @group.query("get", example=f"{program} get")
     def get(call: Call) -> Details:
         """Print the active stack's component of this type."""
-        component = call.client.get_component(kind, as_of=call.as_of)
+        component = call.client.get_stack_component(kind, as_of=call.as_of)
         item = {"name": component.name, "id": component.id, "flavor": component.flavor}
         return Details(item, [f"Active {kind.words}: '{component.name}'"])
 
@@ -223,13 +227,13 @@ def _add_services(group: Group, kind: ComponentType) -> None:
     @group.plain("up", example=f"{program} up my_{kind}")
     def up(call: Call, name: ThisComponent = None) -> None:
         """Start what a component needs, and say what that is."""
-        component = call.client.get_component(kind, name)
+        component = call.client.get_stack_component(kind, name)
         say_provisioning(call.client, [(kind, component.name, component.flavor)])
 
     @group.plain("down", example=f"{program} down my_{kind}")
     def down(call: Call, name: ThisComponent = None, _force: Force = False) -> None:
         """Stop what `up` started, and say what that is. With --force, take it down."""
-        component = call.client.get_component(kind, name)
+        component = call.client.get_stack_component(kind, name)
         say_provisioning(call.client, [(kind, component.name, component.flavor)])
 
     @group.query("logs", example=f"{program} logs my_{kind}", as_of=False)

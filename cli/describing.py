@@ -32,7 +32,7 @@ def label_tables(labels: Mapping[str, str]) -> list[Table | str]:
 def say_provisioning(client: Client, components: Iterable[tuple[str, str, str]]) -> None:
     """Say what `up` and `down` do for components, each given as type, name and flavor."""
     for kind, name, flavor in components:
-        say(f"{kind} `{name}`: {client.get_flavor(kind, flavor).provisioning}")
+        say(f"{kind} `{name}`: {client.get_flavor(flavor, kind).provisioning}")
 
 
 def history_listing(history: Iterable[Any]) -> Listing:

@@ -58,7 +58,7 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
     @flavors.query("describe", example=f"{program} describe FLAVOR")
     def describe(call: Call, name: FlavorName) -> Details:
         """Show a flavor and how it is configured."""
-        flavor = call.client.get_flavor(kind, name, as_of=call.as_of)
+        flavor = call.client.get_flavor(name, kind, as_of=call.as_of)
         rows = [[field["name"], field["type"], _needed(field), field["description"] or ""] for field in flavor.fields]
         return Details(
             flavor.to_json(),
@@ -73,15 +73,15 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
     @flavors.change("register", example=f"{program} register my_module.MyFlavor")
     def register(call: Call, source: Source) -> Done:
         """Add a flavor of your own. It is a class that your Python can import."""
-        flavor = call.client.register_flavor(kind, source)
+        flavor = call.client.create_flavor(source, kind)
         return Done(f"Successfully registered the {kind.words} flavor `{flavor.name}`.", flavor.to_json())
 
     @flavors.change("delete", example=f"{program} delete my_flavor --yes")
     def delete(call: Call, name: FlavorName, yes: Yes = False) -> Done:
         """Take a flavor of your own away. No component may be of it."""
-        flavor = call.client.find_flavor(kind, name)
+        flavor = call.client.find_flavor(name, kind)
         call.confirm(f"Delete the {kind.words} flavor '{flavor.name}'?", yes=yes)
-        call.client.delete_flavor(kind, name)
+        call.client.delete_flavor(name, kind)
         return Done(f"Deleted the {kind.words} flavor `{flavor.name}`.", flavor.to_json())
 
     group.add(flavors)
@@ -92,9 +92,12 @@ def _listing(flavors: Any) -> Listing:
 
 
 def _needed(field: dict[str, Any]) -> str:
-    if field["required"]:
-        return "[required]"
-    return "" if field["default"] is None else f"default: {typed(field['default'])}"
+    notes = ["[required]"] if field["required"] else []
+    if field["default"] is not None:
+        notes.append(f"default: {typed(field['default'])}")
+    if field["secret"]:
+        notes.append("a reference to a secret")
+    return "\n".join(notes)
 
 
 def _type(text: str) -> ComponentType:

@@ -206,7 +206,7 @@ class Group:
 
         try:
             if self.announce:
-                stack, scope = call.client.active_stack()
+                stack, scope = call.client.active_stack_and_scope()
                 say(call.client.which_log())
                 say(f"Running with active stack: '{stack.name}' ({scope})")
             show(declared.function(call, **values), call)

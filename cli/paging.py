@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def pagination(page: Page[Any]) -> JSON:
     """Return what JSON says of a page."""
-    return {"page": page.page, "pages": page.pages, "size": page.size, "total": page.total}
+    return {"page": page.index, "pages": page.total_pages, "size": page.max_size, "total": page.total}
 
 
 def page_of(listing: Listing, *, page: int, size: int, sort_by: str | None = None) -> Listing:

@@ -74,9 +74,9 @@ class ConfiguredCommand(FreeForm):
         try:
             named = _option(arguments, "--flavor", "-f")
             if named is not None:
-                return client.get_flavor(kind, named)
+                return client.get_flavor(named, kind)
             if self.name == "update" and arguments and not arguments[0].startswith("-"):
-                return client.get_flavor(kind, client.get_component(kind, arguments[0]).flavor)
+                return client.get_flavor(client.get_stack_component(kind, arguments[0]).flavor, kind)
         finally:
             client.close()
         return None

@@ -28,7 +28,7 @@ _COLUMNS = [
 @GROUP.listing("list", example="stackledger pipeline list", filters={"name": "Only this name; also contains:TEXT."})
 def list_pipelines(call: Call) -> Listing:
     """List the pipelines that ran, with their newest run."""
-    page = call.client.list_pipelines(filters=call.filters, as_of=call.as_of, **call.paging)
+    page = call.client.list_pipelines(**call.filters, as_of=call.as_of, **call.paging)
     return Listing([found.to_json() for found in page.items], _COLUMNS, pagination(page), nothing="No pipelines found.")
 
 

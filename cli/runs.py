@@ -59,7 +59,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", autocompletion=run_names,
 )
 def list_runs(call: Call) -> Listing:
     """List the runs, newest first."""
-    page = call.client.list_runs(filters=call.filters, as_of=call.as_of, **call.paging)
+    page = call.client.list_pipeline_runs(**call.filters, as_of=call.as_of, **call.paging)
     items = [{key: value for key, value in run.to_json().items() if key not in _DETAILS} for run in page.items]
     return Listing(items, _COLUMNS, pagination(page), nothing="No runs found.")
 
@@ -67,7 +67,7 @@ def list_runs(call: Call) -> Listing:
 @GROUP.query("describe", example="stackledger run describe training-2026-03-01")
 def describe(call: Call, name: RunName) -> Details:
     """Show a run. Its stack and configuration are shown as they were then."""
-    run = call.client.get_run(name, as_of=call.as_of)
+    run = call.client.describe_pipeline_run(name, as_of=call.as_of)
     item = run.to_json()
     facts = ("id", "pipeline", "status", "owner", "started", "ended", "reason")
     rows = [[key.upper(), plain(item[key])] for key in facts if item[key] is not None]
@@ -98,7 +98,7 @@ def describe(call: Call, name: RunName) -> Details:
 @GROUP.listing("steps", example="stackledger run steps training-2026-03-01")
 def steps(call: Call, name: RunName) -> Listing:
     """List the steps of a run."""
-    found = call.client.run_steps(name, as_of=call.as_of)
+    found = call.client.list_run_steps(name, as_of=call.as_of)
     return Listing([step.to_json() for step in found], _STEPS, nothing="The run has no steps.")
 
 
@@ -111,7 +111,7 @@ def logs(
     ] = None,
 ) -> Lines:
     """Print what the steps of a run printed."""
-    run = call.client.get_run(name)
+    run = call.client.describe_pipeline_run(name)
     chosen = [step] if step else [one.name for one in run.steps]
     several = len(chosen) > 1
     return Lines(

@@ -38,7 +38,7 @@ def create(
     if not values:
         raise UsageError("The secret has no keys.", hint="Give --KEY=@FILE, --KEY=- or -i.")
     secret = call.client.create_secret(name, values)
-    return Done(f"Secret '{secret.name}' successfully created.", _shown(secret))
+    return Done(f"Secret '{secret.name}' successfully created.", secret.to_json())
 
 
 @GROUP.listing(
@@ -51,8 +51,8 @@ def create(
 )
 def list_secrets(call: Call) -> Listing:
     """List the secrets and the names of their keys."""
-    page = call.client.list_secrets(filters=call.filters, as_of=call.as_of, **call.paging)
-    return Listing([_shown(secret) for secret in page.items], _COLUMNS, pagination(page), nothing="No secrets found.")
+    page = call.client.list_secrets(**call.filters, as_of=call.as_of, **call.paging)
+    return Listing([secret.to_json() for secret in page.items], _COLUMNS, pagination(page), nothing="No secrets found.")
 
 
 @GROUP.query("get", example="stackledger secret get aws --reveal")
@@ -65,7 +65,7 @@ def get(
     if reveal and call.as_of is not None:
         raise UsageError("Earlier values are not kept, so --reveal and --as-of do not go together.")
     secret = call.client.get_secret(name, reveal=reveal, as_of=call.as_of)
-    values = {key: secret.values[key] if reveal else _MASK for key in secret.keys}
+    values = {key: secret.secret_values[key] if reveal else _MASK for key in secret.keys}
     item = {**secret.to_json(), "values": values}
     return Details(item, [Table(["KEY", "VALUE"], list(values.items()), title=f"'{secret.name}' secret")])
 
@@ -76,25 +76,25 @@ def update(call: Call, name: SecretName, removed: Removed = None, interactive: I
     values = _given(call) | (_asked() if interactive else {})
     if not (values or removed):
         raise UsageError("Nothing to update was given.", hint="Give --KEY=@FILE, --KEY=-, -r KEY or -i.")
-    secret = call.client.update_secret(name, values, removed or [])
-    return Done(f"Secret '{secret.name}' successfully updated.", _shown(secret))
+    secret = call.client.update_secret(name, add_or_update_values=values, remove_values=removed or [])
+    return Done(f"Secret '{secret.name}' successfully updated.", secret.to_json())
 
 
 @GROUP.change("rename", example="stackledger secret rename aws aws_production")
 def rename(call: Call, name: SecretName, new_name: NewName = None, new_name_option: NewNameOption = None) -> Done:
     """Give a secret another name."""
-    secret = call.client.rename_secret(name, one_name(new_name, new_name_option))
-    return Done(f"Secret successfully renamed to '{secret.name}'.", _shown(secret))
+    secret = call.client.update_secret(name, one_name(new_name, new_name_option))
+    return Done(f"Secret successfully renamed to '{secret.name}'.", secret.to_json())
 
 
 @GROUP.change("delete", example="stackledger secret delete aws --yes")
 def delete(call: Call, name: SecretName, yes: Yes = False) -> Done:
     """Delete a secret that no configuration refers to."""
     # What is deleted is the one that was asked about, whoever has its name after the answer.
-    secret = call.client.get_secret(name, prefix=False)
+    secret = call.client.get_secret(name, allow_partial_name_match=False, reveal=False)
     call.confirm(f"Delete the secret '{secret.name}'?", yes=yes)
     call.client.delete_secret(secret.id)
-    return Done(f"Secret '{secret.name}' successfully deleted.", _shown(secret))
+    return Done(f"Secret '{secret.name}' successfully deleted.", secret.to_json())
 
 
 def _given(call: Call) -> dict[str, str]:
@@ -115,9 +115,3 @@ def _asked() -> dict[str, str]:
             raise UsageError(f"There was no value for the key {quoted(key)}.")
         values[key] = value
     return values
-
-
-def _shown(secret: object) -> dict[str, object]:
-    item: dict[str, object] = dict(secret.to_json())  # type: ignore[attr-defined]
-    item.pop("values")
-    return item

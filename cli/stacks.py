@@ -82,7 +82,7 @@ def register(
 )
 def list_stacks(call: Call) -> Listing:
     """List the stacks. A hand points at the active one."""
-    page = call.client.list_stacks(filters=call.filters, as_of=call.as_of, **call.paging)
+    page = call.client.list_stacks(**call.filters, as_of=call.as_of, **call.paging)
     items = [stack.to_json() for stack in page.items]
     used = {kind for item in items for kind in item["components"]}
     columns = [
@@ -120,7 +120,7 @@ def describe(call: Call, name: ThisStack = None) -> Details:
 @GROUP.query("get", example="stackledger stack get")
 def get(call: Call) -> Details:
     """Print which stack is active, and for whom."""
-    stack, scope = call.client.active_stack(as_of=call.as_of)
+    stack, scope = call.client.active_stack_and_scope(as_of=call.as_of)
     return Details(
         {"name": stack.name, "id": stack.id, "scope": scope}, [f"The {scope} active stack is: '{stack.name}'"]
     )
@@ -153,14 +153,16 @@ def update(
     """Put other components into a stack, or change its labels. Those of the same type make room."""
     if not (components or labels):
         raise UsageError("Nothing to update was given.", hint="For example -a OTHER_STORE, or --label team=vision.")
-    stack = call.client.update_stack(name, components, labels=label_changes(labels), decouple_stores=decouple_stores)
+    stack = call.client.update_stack(
+        name, component_updates=components, labels=label_changes(labels), decouple_stores=decouple_stores
+    )
     return Done(f"Stack '{stack.name}' successfully updated!", stack.to_json())
 
 
 @GROUP.change("rename", example="stackledger stack rename my_stack their_stack")
 def rename(call: Call, name: StackName, new_name: NewName = None, new_name_option: NewNameOption = None) -> Done:
     """Give a stack another name. It stays active where it is."""
-    stack = call.client.rename_stack(name, one_name(new_name, new_name_option))
+    stack = call.client.update_stack(name, one_name(new_name, new_name_option))
     return Done(f"Stack successfully renamed to '{stack.name}'!", stack.to_json())
 
 
@@ -187,7 +189,7 @@ def copy(call: Call, name: StackName, new_name: NameOfCopy, decouple_stores: Dec
 def delete(call: Call, name: StackName, yes: Yes = False, recursive: Recursive = False) -> Done:
     """Delete a stack that is not active. Runs on it keep what they ran on."""
     # What is deleted is the one that was asked about, whoever has its name after the answer.
-    stack = call.client.get_stack(name, prefix=False)
+    stack = call.client.get_stack(name, allow_name_prefix_match=False)
     call.confirm(f"Delete the stack '{stack.name}'{' and components only it uses' if recursive else ''}?", yes=yes)
     call.client.delete_stack(stack.id, recursive=recursive)
     return Done(f"Deleted stack '{stack.name}'.", stack.to_json())

@@ -29,12 +29,12 @@ _SOURCE = re.compile(r"(?:[^\W\d]\w*\.)+[^\W\d]\w*")
 
 
 class RegisterFlavor(NamedTuple):
-    """Add a flavor of one's own. `source` is the dotted path of its class, `catalogue` the program's own flavors."""
+    """Add a flavor of one's own: `source` is the dotted path of its class. `catalogue` says whose the others are."""
 
     type: ComponentType
     name: str
     source: str
-    catalogue: frozenset[str]
+    catalogue: Mapping[str, str]
 
 
 class DeleteFlavor(NamedTuple):
@@ -107,13 +107,13 @@ def decide(command: FlavorCommand, state: State) -> list[Event]:
 
 def _register(command: RegisterFlavor, state: State) -> list[Event]:
     name = registry_name(command.name, "flavor")
-    ours = folded(name) in map(folded, command.catalogue)
-    if ours or (command.type, folded(name)) in state.flavors:
+    origin = next((whose for known, whose in command.catalogue.items() if folded(known) == folded(name)), None)
+    if origin or (command.type, folded(name)) in state.flavors:
         raise AlreadyExists(
             f"There is a flavor {name!r} of {command.type.words} already"
-            + (", and it comes with Stackledger." if ours else "."),
+            + (f", and it comes with {origin}." if origin else "."),
             hint="Give the class another name."
-            if ours
+            if origin
             else f"Delete it first with `stackledger {command.type.group} flavor delete {name}`.",
         )
     if not _SOURCE.fullmatch(command.source):

@@ -34,6 +34,11 @@ class FlavorEntry(NamedTuple):
     summary: str
     custom: bool = False
 
+    @property
+    def origin(self) -> str:
+        """Whose flavor it is, in words, if it is not custom."""
+        return "Stackledger" if self in _BUILT_IN else "an installed package"
+
 
 Registered = tuple[ComponentType, str, str]
 """A flavor that a user registered: type, name and source."""

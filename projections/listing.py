@@ -3,10 +3,10 @@
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from stackledger.domain.errors import Ambiguous, NotFound, UsageError, near_names
+from stackledger.domain.errors import Ambiguous, InvalidValue, NotFound, UsageError, near_names
 from stackledger.domain.names import folded, quoted
 from stackledger.projections.engine import View
 from stackledger.projections.schema import HOLDS, Table
@@ -20,18 +20,44 @@ _NEAR_AMONG = 2000
 """How many names are looked through for near ones."""
 
 
-class Page(NamedTuple, Generic[Row]):
-    """One page of a list; pages count from 1, `total` is over all pages."""
+class Page(Generic[Row]):  # noqa: PLW1641 - pages are compared, never looked up
+    """One page of a list, and the sequence of what is on it; pages count from 1, `total` is over all pages."""
 
-    items: Sequence[Row]
-    total: int
-    page: int
-    size: int
+    __slots__ = ("index", "items", "max_size", "total")
+
+    def __init__(self, items: Sequence[Row], total: int, index: int, max_size: int) -> None:
+        self.items = items
+        self.total = total
+        self.index = index
+        self.max_size = max_size
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether the same is on the same page of as many."""
+        return isinstance(other, Page) and self._parts() == other._parts()
+
+    def __repr__(self) -> str:
+        """Show what is on the page, and where it stands."""
+        return f"Page({self.items!r}, total={self.total}, index={self.index}, max_size={self.max_size})"
+
+    def _parts(self) -> tuple[list[Row], int, int, int]:
+        return list(self.items), self.total, self.index, self.max_size
 
     @property
-    def pages(self) -> int:
+    def total_pages(self) -> int:
         """How many pages there are, at least one."""
-        return max(1, -(-self.total // self.size))
+        return max(1, -(-self.total // self.max_size))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over this page."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Count what is on this page."""
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Row:
+        """Return one of this page."""
+        return self.items[index]
 
 
 class Filters(NamedTuple):
@@ -199,8 +225,10 @@ class Subject(NamedTuple):
 def found(view: View, subject: Subject, reference: str, *, prefix: bool, **parameters: Any) -> str:
     """Return the id that `reference` means: an id, a name, or the only id (with `prefix`, or name) it begins.
 
-    Raises NotFound with near names, and Ambiguous with the candidates.
+    Raises NotFound with near names, Ambiguous with the candidates, and InvalidValue for what is no text.
     """
+    if not isinstance(reference, str):
+        raise InvalidValue(f"The name or id of the {subject.words} is a text, not {type(reference).__name__}.")
     parameters = {"at": view.position, "id": reference.lower(), "name": folded(reference), **parameters}
     by_id, by_name = (
         f"SELECT {subject.id_column}, name FROM {table} WHERE {subject.condition}"

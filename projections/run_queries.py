@@ -231,10 +231,11 @@ def unfinished_runs(view: View) -> tuple[RunRow, ...]:
     return tuple(RunRow(*row) for row in rows)
 
 
-def artifacts(view: View, asked: Asked = FIRST_PAGE) -> Page[ArtifactRow]:
+def artifacts(view: View, asked: Asked = FIRST_PAGE, *, newest: bool = False) -> Page[ArtifactRow]:
     """Return a page of all artifacts, newest first if not sorted otherwise (`created`, `name`, `size`, `id`).
 
-    The name filter with a plain name gives the versions of that artifact.
+    With `newest` only the last version under each name; else the name filter with a plain name gives the versions
+    of that artifact.
     """
     filters = asked.filters
     where = Where(view, "from_pos <= :at")
@@ -242,7 +243,7 @@ def artifacts(view: View, asked: Asked = FIRST_PAGE) -> Page[ArtifactRow]:
     where.equal("owner", filters.owner)
     where.equal("run_id", filters.run)
     where.equal("step", filters.step)
-    rows, total = listed(view, asked, _ARTIFACTS, where)
+    rows, total = listed(view, asked, _ARTIFACTS._replace(source=_NEWEST) if newest else _ARTIFACTS, where)
     return Page(tuple(ArtifactRow(*row) for row in rows), total, asked.page, asked.size)
 
 

@@ -98,16 +98,19 @@ Question = Callable[[Client, str | None], Any]
 
 QUESTIONS: dict[str, Question] = {
     "stacks": lambda client, at: client.list_stacks(as_of=at),
-    "the active stack": lambda client, at: client.active_stack(as_of=at),
+    "the active stack": lambda client, at: client.active_stack_and_scope(as_of=at),
     "secrets": lambda client, at: client.list_secrets(as_of=at),
     "flavors": lambda client, at: client.list_flavors("alerter", as_of=at),
-    "runs": lambda client, at: client.list_runs(as_of=at),
+    "runs": lambda client, at: client.list_pipeline_runs(as_of=at),
     "pipelines": lambda client, at: client.list_pipelines(as_of=at),
     "artifacts": lambda client, at: client.list_artifacts(as_of=at),
-    "runs in full": lambda client, at: [client.get_run(run.id, as_of=at) for run in client.list_runs(as_of=at).items],
+    "versions of artifacts": lambda client, at: client.list_artifact_versions(as_of=at),
+    "runs in full": lambda client, at: [
+        client.describe_pipeline_run(run.id, as_of=at) for run in client.list_pipeline_runs(as_of=at).items
+    ],
     "the history of the active stack": lambda client, at: client.stack_history(as_of=at),
     **{
-        f"{kind.words}s": lambda client, at, kind=kind: client.list_components(kind, as_of=at)  # type: ignore[misc]
+        f"{kind.words}s": lambda client, at, kind=kind: client.list_stack_components(kind, as_of=at)  # type: ignore[misc]
         for kind in (ComponentType.ORCHESTRATOR, ComponentType.ARTIFACT_STORE, ComponentType.ALERTER)
     },
     **{
@@ -126,10 +129,10 @@ QUESTIONS: dict[str, Question] = {
         for name in ("a", "A2", "b", "b2")
     },
     "history of the alerter": lambda client, at: client.component_history("alerter", "bell", as_of=at),
-    "the alerter's flavor": lambda client, at: client.get_flavor("alerter", "mine", as_of=at).fields,
-    "secret aws": lambda client, at: client.get_secret("aws", as_of=at),
+    "the alerter's flavor": lambda client, at: client.get_flavor("mine", "alerter", as_of=at).fields,
+    "secret aws": lambda client, at: client.get_secret("aws", reveal=False, as_of=at),
     "pipeline": lambda client, at: client.get_pipeline("numbers", as_of=at),
-    "artifact": lambda client, at: client.get_artifact("number::output", as_of=at),
+    "artifact": lambda client, at: client.describe_artifact_version("number::output", as_of=at),
 }
 
 

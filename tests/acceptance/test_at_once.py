@@ -108,8 +108,10 @@ class Second(Client):
 
 
 CHANGES: dict[str, Callable[[Client], object]] = {
-    "updated": lambda client: client.update_stack("s", {"artifact_store": ["other"]}, labels={"team": "x"}),
-    "renamed": lambda client: client.rename_stack("s", "t"),
+    "updated": lambda client: client.update_stack(
+        "s", component_updates={"artifact_store": "other"}, labels={"team": "x"}
+    ),
+    "renamed": lambda client: client.update_stack("s", "t"),
     "shared": lambda client: client.share_stack("s"),
     "deleted": lambda client: client.delete_stack("s"),
 }
@@ -122,7 +124,7 @@ FIELDS = {"updated": ": artifact_store is now 'other', labels.team is now 'x'", 
 @pytest.mark.parametrize("first", CHANGES)
 def test_who_changes_a_stack_second_is_told_who_did_what_and_when(first: str, second: str) -> None:
     bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
-    bob.create_component("artifact_store", "other", "local")
+    bob.create_stack_component("other", "local", "artifact_store")
     stack = bob.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["default"]})
     ada = Second("ada", lambda: CHANGES[first](bob))
     with pytest.raises(ChangedMeanwhile) as caught:
@@ -143,8 +145,8 @@ def test_who_changes_a_stack_second_is_told_who_did_what_and_when(first: str, se
 @pytest.mark.usefixtures("home")
 def test_who_uses_a_stack_or_component_that_was_just_deleted_is_told_its_name() -> None:
     bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
-    bob.create_component("artifact_store", "gone", "local")
-    ada = Second("ada", lambda: bob.delete_component("artifact_store", "gone"))
+    bob.create_stack_component("gone", "local", "artifact_store")
+    ada = Second("ada", lambda: bob.delete_stack_component("gone", "artifact_store"))
     with pytest.raises(ChangedMeanwhile, match="component 'gone' deleted by 'bob'"):
         ada.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["gone"]})
     bob.create_stack("s", {"orchestrator": ["default"], "artifact_store": ["default"]})
@@ -158,14 +160,14 @@ def test_who_uses_a_stack_or_component_that_was_just_deleted_is_told_its_name() 
 def test_who_updates_a_secret_second_takes_nothing_from_the_first() -> None:
     bob = Client(environment={**os.environ, "STACKLEDGER_USER": "bob"})
     bob.create_secret("s", {"key": "old", "other": "old"})
-    ada = Second("ada", lambda: bob.update_secret("s", {"key": "bob's"}))
+    ada = Second("ada", lambda: bob.update_secret("s", add_or_update_values={"key": "bob's"}))
     with pytest.raises(ChangedMeanwhile, match=r"secret updated by 'bob'"):
-        ada.update_secret("s", {"key": "ada's", "new": "ada's"}, remove=["other"])
-    assert bob.get_secret("s", reveal=True).values == {"key": "bob's", "other": "old"}
-    ada = Second("ada", lambda: bob.update_secret("s", {"key": "newer"}))
+        ada.update_secret("s", add_or_update_values={"key": "ada's", "new": "ada's"}, remove_values=["other"])
+    assert bob.get_secret("s", reveal=True).secret_values == {"key": "bob's", "other": "old"}
+    ada = Second("ada", lambda: bob.update_secret("s", add_or_update_values={"key": "newer"}))
     with pytest.raises(ChangedMeanwhile):
         ada.delete_secret("s")
-    assert bob.get_secret("s", reveal=True).values == {"key": "newer", "other": "old"}
+    assert bob.get_secret("s", reveal=True).secret_values == {"key": "newer", "other": "old"}
 
 
 @pytest.mark.both_logs

@@ -19,18 +19,18 @@ from tests.support.registry import component
 
 def test_a_configuration_of_megabytes_is_kept_and_one_that_no_event_holds_is_refused(home: Path) -> None:
     client = Client()
-    client.register_flavor("alerter", write_alerter_flavor(Path.cwd(), "flavors_of_size"))
+    client.create_flavor(write_alerter_flavor(Path.cwd(), "flavors_of_size"), "alerter")
     large = "x" * (7 << 20)
-    assert client.create_component("alerter", "large", "mine", {"url": large}).configuration == {"url": large}
+    assert client.create_stack_component("large", "mine", "alerter", {"url": large}).configuration == {"url": large}
     before = client.log_stats()["events"]
     with pytest.raises(InvalidValue, match=r"component.registered/1 has 16,\d+,\d+ bytes; an event has at most"):
-        client.create_component("alerter", "larger", "mine", {"url": "x" * (16 << 20)})
+        client.create_stack_component("larger", "mine", "alerter", {"url": "x" * (16 << 20)})
     # An update holds the configuration as it was, too.
     with pytest.raises(InvalidValue, match=r"component.updated/1 has 14,"):
-        client.update_component("alerter", "large", {"url": "y" * (7 << 20)})
+        client.update_stack_component("large", "alerter", configuration={"url": "y" * (7 << 20)})
     assert client.log_stats()["events"] == before
-    assert [each.name for each in client.list_components("alerter").items] == ["large"]
-    client.delete_component("alerter", "large")
+    assert [each.name for each in client.list_stack_components("alerter").items] == ["large"]
+    client.delete_stack_component("large", "alerter")
     client.close()
     assert home.exists()
 

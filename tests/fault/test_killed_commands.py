@@ -145,7 +145,7 @@ def test_what_a_killed_writer_added_last_outlives_the_loss_of_the_file_that_it_b
 
     def work() -> None:
         client = Client()  # kept: one that is let go closes its log, and leaves nothing beside it
-        client.create_component("artifact_store", "last", "local")
+        client.create_stack_component("last", "local", "artifact_store")
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert ended(forked(work)) == -signal.SIGKILL

@@ -51,56 +51,56 @@ def parts(**components: str) -> dict[str, list[str]]:
 
 
 def test_a_stack_that_came_to_use_a_component_is_named(client: Client, overtake: Overtake) -> None:
-    client.create_component("artifact_store", "mine", "local")
+    client.create_stack_component("mine", "local", "artifact_store")
     overtake(lambda other: other.create_stack("theirs", parts(artifact_store="mine")))
     with pytest.raises(InUse, match="1 stack uses it: 'theirs'"):
-        client.delete_component("artifact_store", "mine")
+        client.delete_stack_component("mine", "artifact_store")
 
 
 def test_a_component_that_came_to_refer_to_a_secret_is_named(
     client: Client, overtake: Overtake, tmp_path: Path
 ) -> None:
     source = write_alerter_flavor(Path.cwd(), "flavors_that_refer")
-    client.register_flavor("alerter", source)
+    client.create_flavor(source, "alerter")
     client.create_secret("aws", {"key": "value"})
     configuration = {"url": "u", "token": "{{aws.key}}"}
-    overtake(lambda other: other.create_component("alerter", "theirs", "mine", configuration))
+    overtake(lambda other: other.create_stack_component("theirs", "mine", "alerter", configuration))
     with pytest.raises(InUse, match="1 component refers to it: 'theirs'"):
         client.delete_secret("aws")
 
 
 def test_the_store_of_another_pairing_is_named(client: Client, overtake: Overtake) -> None:
-    client.create_component("artifact_store", "files", "local")
+    client.create_stack_component("files", "local", "artifact_store")
     for name in ("old", "new"):
-        client.create_component("metadata_store", name, "sqlite")
+        client.create_stack_component(name, "sqlite", "metadata_store")
     overtake(lambda other: other.create_stack("theirs", parts(artifact_store="files", metadata_store="old")))
     with pytest.raises(PairingConflict, match="store 'files' is already paired with the metadata store 'old'"):
         client.create_stack("mine", parts(artifact_store="files", metadata_store="new"))
 
 
 def test_components_of_a_flavor_are_counted_and_the_first_named(client: Client) -> None:
-    client.register_flavor("alerter", write_alerter_flavor(Path.cwd(), "flavors_of_many"))
+    client.create_flavor(write_alerter_flavor(Path.cwd(), "flavors_of_many"), "alerter")
     for number in range(25):
-        client.create_component("alerter", f"bell{number:02}", "mine", {"url": "u"})
+        client.create_stack_component(f"bell{number:02}", "mine", "alerter", {"url": "u"})
     with pytest.raises(InUse, match=r"25 components are of it: 'bell00', .*'bell04' and 20 more\."):
-        client.delete_flavor("alerter", "mine")
+        client.delete_flavor("mine", "alerter")
 
 
 def _reconfigured(other: Client) -> None:
-    other.update_component("artifact_store", "files", {"path": str(Path("elsewhere").absolute())})
+    other.update_stack_component("files", "artifact_store", configuration={"path": str(Path("elsewhere").absolute())})
 
 
 def _renamed(other: Client) -> None:
-    other.rename_component("artifact_store", "files", "old")
-    other.create_component("artifact_store", "files", "local")
+    other.update_stack_component("files", "artifact_store", "old")
+    other.create_stack_component("files", "local", "artifact_store")
 
 
 def _deleted(other: Client) -> None:
-    other.delete_component("artifact_store", "files")
+    other.delete_stack_component("files", "artifact_store")
 
 
 def _taken(other: Client) -> None:
-    other.create_component("artifact_store", "new", "local")
+    other.create_stack_component("new", "local", "artifact_store")
 
 
 def _exported(*stores: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _exported(*stores: str) -> dict[str, Any]:
 def test_an_import_is_refused_where_a_component_changed_meanwhile(
     store: str, meanwhile: Callable[[Client], None], client: Client, overtake: Overtake
 ) -> None:
-    client.create_component("artifact_store", "files", "local")
+    client.create_stack_component("files", "local", "artifact_store")
     overtake(meanwhile)
     with pytest.raises(StackledgerError, match=r"Somebody else was first|There is a component"):
         client.import_stack(None, _exported(store))
@@ -128,7 +128,7 @@ def test_an_import_is_refused_where_a_component_changed_meanwhile(
 
 
 def test_an_import_goes_on_where_something_else_changed_meanwhile(client: Client, overtake: Overtake) -> None:
-    client.create_component("artifact_store", "files", "local")
+    client.create_stack_component("files", "local", "artifact_store")
     overtake(lambda other: other.create_stack("theirs", parts(artifact_store="files")))
     assert client.import_stack(None, _exported("files")).name == "imported"
 
@@ -136,9 +136,9 @@ def test_an_import_goes_on_where_something_else_changed_meanwhile(client: Client
 @pytest.mark.parametrize(
     "meanwhile",
     [
-        lambda other: other.update_stack("mine", {}, labels={"by": "them"}),
+        lambda other: other.update_stack("mine", labels={"by": "them"}),
         lambda other: other.delete_stack("mine"),
-        lambda other: other.rename_stack("mine", "theirs"),
+        lambda other: other.update_stack("mine", "theirs"),
     ],
     ids=["updated", "deleted", "renamed"],
 )
@@ -148,7 +148,7 @@ def test_an_import_goes_on_where_something_else_changed_meanwhile(client: Client
         lambda client: client.copy_stack("mine", "copy"),
         lambda client: client.restore_stack("mine", client.stack_history("mine")[-1].position),
         lambda client: client.delete_stack("mine"),
-        lambda client: client.update_stack("mine", {}, labels={"a": "b"}),
+        lambda client: client.update_stack("mine", labels={"a": "b"}),
         lambda client: client.share_stack("mine"),
     ],
     ids=["copy", "restore", "delete", "update", "share"],
@@ -157,7 +157,7 @@ def test_nothing_is_done_with_a_stack_that_changed_meanwhile(
     change: Callable[[Client], object], meanwhile: Callable[[Client], object], client: Client, overtake: Overtake
 ) -> None:
     client.create_stack("mine", parts())
-    client.update_stack("mine", {}, labels={"later": "yes"})
+    client.update_stack("mine", labels={"later": "yes"})
     before = client.log_stats()["events"]
     overtake(meanwhile)
     with pytest.raises(ChangedMeanwhile, match="Somebody else was first, and nothing was changed"):
@@ -169,19 +169,19 @@ def test_nothing_is_done_with_a_stack_that_changed_meanwhile(
 def test_a_component_that_changed_meanwhile_is_not_copied(
     meanwhile: Callable[[Client], None], client: Client, overtake: Overtake
 ) -> None:
-    client.create_component("artifact_store", "files", "local")
+    client.create_stack_component("files", "local", "artifact_store")
     overtake(meanwhile)
     with pytest.raises(ChangedMeanwhile):
-        client.copy_component("artifact_store", "files", "copy")
+        client.copy_stack_component("files", "artifact_store", "copy")
 
 
 def test_a_name_means_what_it_meant_when_it_was_looked_up(client: Client, overtake: Overtake) -> None:
-    client.create_component("artifact_store", "files", "local")
+    client.create_stack_component("files", "local", "artifact_store")
     client.create_stack("mine", parts(artifact_store="files"))
     overtake(_renamed)
     with pytest.raises(ChangedMeanwhile, match=r"component 'files' renamed by 'default'.*name is now 'old'"):
         client.create_stack("another", parts(artifact_store="files"))
-    overtake(lambda other: other.rename_stack("mine", "theirs"))
+    overtake(lambda other: other.update_stack("mine", "theirs"))
     with pytest.raises(ChangedMeanwhile):
         client.activate_stack("mine")
 
@@ -194,18 +194,18 @@ def test_whose_first_command_is_refused_is_not_enrolled(client: Client) -> None:
     before = client.log_stats()["events"]
     ada = Client(environment={**os.environ, "STACKLEDGER_USER": "ada"})
     for refused in (
-        lambda: ada.delete_component("artifact_store", "default"),
-        lambda: ada.create_component("artifact_store", "default", "local"),
+        lambda: ada.delete_stack_component("default", "artifact_store"),
+        lambda: ada.create_stack_component("default", "local", "artifact_store"),
         lambda: ada.create_stack("DEFAULT", parts()),
     ):
         with pytest.raises(StackledgerError):
             refused()
     assert client.log_stats()["events"] == before
-    ada.create_component("artifact_store", "files", "local")
+    ada.create_stack_component("files", "local", "artifact_store")
     assert _types(client)[before:] == ["subject.enrolled", "component.registered"]
     enrolled, registered = reversed(client.log_events(size=2).items)
     assert (enrolled.time, enrolled.actor) == (registered.time, registered.actor)
-    ada.create_component("artifact_store", "more", "local")
+    ada.create_stack_component("more", "local", "artifact_store")
     assert _types(client)[before:].count("subject.enrolled") == 1
     ada.close()
 
@@ -216,11 +216,11 @@ def test_a_user_who_acts_in_two_places_for_the_first_time_is_enrolled_once(clien
 
     def elsewhere(_other: Client) -> None:
         ada = Client(environment=environment)
-        ada.create_component("artifact_store", "one", "local")
+        ada.create_stack_component("one", "local", "artifact_store")
         ada.close()
 
     overtake(elsewhere)
     ada = Client(environment=environment)
-    ada.create_component("artifact_store", "two", "local")
+    ada.create_stack_component("two", "local", "artifact_store")
     ada.close()
     assert _types(client)[before:] == ["subject.enrolled", "component.registered", "component.registered"]

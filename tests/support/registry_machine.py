@@ -225,7 +225,7 @@ class Registry(RuleBasedStateMachine):
     @rule(component_type=TYPES, name=st.sampled_from(["mine", "MINE", "local"]))
     def register_flavor(self, component_type: ComponentType, name: str) -> None:
         command = flavors.RegisterFlavor(
-            type=component_type, name=name, source="mine.Flavor", catalogue=frozenset({"local"})
+            type=component_type, name=name, source="mine.Flavor", catalogue={"local": "Stackledger"}
         )
         self.give(flavors.DECIDER, command)
 

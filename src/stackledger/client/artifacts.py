@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from stackledger.client import arguments
 from stackledger.client.components import ComponentClient
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
@@ -30,40 +31,67 @@ class ArtifactClient(ComponentClient):
     def list_artifacts(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Artifact]:
-        """Return a page of all versions of artifacts, newest first unless `sort_by` says otherwise."""
-        from stackledger.projections import run_queries
+        """Return a page of the artifacts, each in its newest version; filters as for all versions."""
+        return self._artifacts(filters, sort_by, page, size, as_of, newest=True)
 
-        def query(view: View) -> Page[Artifact]:
-            asked = self._asked(filters, sort_by, page, size)
-            if asked.filters.run is not None:
-                run_id = run_queries.run(view, asked.filters.run).run.id
-                asked = asked._replace(filters=asked.filters._replace(run=run_id))
-            found = run_queries.artifacts(view, asked)
-            return Page([_artifact(row) for row in found.items], found.total, page, size)
+    def list_artifact_versions(
+        self,
+        *,
+        sort_by: str | None = None,
+        page: int = 1,
+        size: int = 20,
+        as_of: str | int | None = None,
+        **filters: Any,
+    ) -> Page[Artifact]:
+        """Return a page of all versions of artifacts, newest first unless `sort_by` says otherwise.
 
-        return self._read(query, as_of)
+        Filters are `name` as for stacks, `run` by name or id, and `step`.
+        """
+        return self._artifacts(filters, sort_by, page, size, as_of, newest=False)
 
-    def get_artifact(self, name: str, *, version: int | None = None, as_of: str | int | None = None) -> Artifact:
-        """Return an artifact by id, or a version of a name: the newest if none is given."""
-        from stackledger.projections import run_queries
+    def describe_artifact_version(
+        self, name_id_or_prefix: str, version: int | None = None, *, as_of: str | int | None = None
+    ) -> Artifact:
+        """Return what is known of an artifact by id, or of a version of a name: the newest if none is given."""
+        return self._read(lambda view: _artifact(_version(view, name_id_or_prefix, version)), as_of)
 
-        return self._read(lambda view: _artifact(run_queries.artifact(view, name, version)), as_of)
-
-    def get_artifact_version(self, name: str, version: int | None = None) -> ArtifactResponse:
+    def get_artifact_version(self, name_id_or_prefix: str, version: int | None = None) -> ArtifactResponse:
         """Return a version of an artifact that can be loaded: `.load()` checks the bytes against the log's digest."""
         from stackledger.projections import run_queries
 
         def query(view: View) -> tuple[ArtifactRow, dict[str, Any]]:
-            row = run_queries.artifact(view, name, version)
+            row = _version(view, name_id_or_prefix, version)
             return row, run_queries.run(view, row.run_id, prefix=False).stack
 
         return self._loadable(*self._read(query))
+
+    def _artifacts(
+        self,
+        filters: Mapping[str, object],
+        sort_by: str | None,
+        page: int,
+        size: int,
+        as_of: str | int | None,
+        *,
+        newest: bool,
+    ) -> Page[Artifact]:
+        from stackledger.projections import run_queries
+
+        def query(view: View) -> Page[Artifact]:
+            asked = self._asked(("name", "run", "step"), filters, sort_by, page, size)
+            if asked.filters.run is not None:
+                run_id = run_queries.run(view, asked.filters.run).run.id
+                asked = asked._replace(filters=asked.filters._replace(run=run_id))
+            found = run_queries.artifacts(view, asked, newest=newest)
+            return Page([_artifact(row) for row in found.items], found.total, page, size)
+
+        return self._read(query, as_of)
 
     def _loadable(self, row: ArtifactRow, stack: Mapping[str, Any]) -> ArtifactResponse:
         """Return an artifact that loads from the store of the stack that was pinned when it was made."""
@@ -135,6 +163,14 @@ class ArtifactClient(ComponentClient):
             return self._ledger.secret_values.read(row.id)
 
         return lookup
+
+
+def _version(view: View, name: str, version: int | None) -> ArtifactRow:
+    from stackledger.projections import run_queries
+
+    return run_queries.artifact(
+        view, name, None if version is None else arguments.number(version, "The version of an artifact")
+    )
 
 
 def _artifact(row: ArtifactRow) -> Artifact:

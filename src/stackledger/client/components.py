@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stackledger.client import arguments
+from stackledger.client.arguments import kind_of
 from stackledger.client.results import Component, Page
 from stackledger.client.session import Session
 from stackledger.domain.component_types import ComponentType
@@ -22,96 +24,113 @@ if TYPE_CHECKING:
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import ComponentRow
 
+_FILTERS = ("name", "owner", "flavor", "label")
+
 
 class ComponentClient(Session):
     """Components: what there is, and every change to them."""
 
-    def list_components(
+    def list_stack_components(
         self,
         component_type: str,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Component]:
         """Return a page of the components of a type, oldest first unless `sort_by` says otherwise.
 
-        Raises NotFound for a filter by a flavor that there is not.
+        Filters are `flavor` (NotFound for one that there is not), and `name`, `owner`, `label` as for stacks.
         """
-        kind = ComponentType(component_type)
+        kind = kind_of(component_type)
 
         def query(view: View) -> Page[Component]:
-            found = registry_queries.components(view, kind.value, self._asked(filters, sort_by, page, size))
+            found = registry_queries.components(view, kind.value, self._asked(_FILTERS, filters, sort_by, page, size))
             active, names = self._active_components(view), self._names()
             return Page([_component(row, active, names) for row in found.items], found.total, page, size)
 
         found = self._read(query, as_of)
-        flavor = (filters or {}).get("flavor")
+        flavor = filters.get("flavor")
         if flavor and not found.total:
             from stackledger.flavors import catalogue  # takes longer than a query
 
             catalogue.find(kind, flavor, self._read(registered_flavors, as_of))
         return found
 
-    def get_component(
+    def get_stack_component(
         self,
         component_type: str,
         name_id_or_prefix: str | None = None,
         *,
+        allow_name_prefix_match: bool = True,
         as_of: str | int | None = None,
-        prefix: bool = True,
     ) -> Component:
         """Return a component by id, name or what begins one; the active stack's if none is named.
 
-        Without `prefix` no beginning of a name is taken, as changes do.
+        Changes never take the beginning of a name.
         """
 
         def query(view: View) -> Component:
-            row = self._component_row(view, component_type, name_id_or_prefix, prefix=prefix)
+            row = self._component_row(view, component_type, name_id_or_prefix, prefix=allow_name_prefix_match)
             return _component(row, self._active_components(view), self._names())
 
         return self._read(query, as_of)
 
-    def create_component(
+    def create_stack_component(
         self,
-        component_type: str,
         name: str,
         flavor: str,
+        component_type: str,
         configuration: Mapping[str, object] | None = None,
-        *,
         labels: Mapping[str, str] | None = None,
     ) -> Component:
         """Register a component. Its flavor checks the configuration, in which references may stand for secrets."""
-        return self._create_component(ComponentType(component_type), name, flavor, configuration or {}, labels or {})
-
-    def update_component(
-        self,
-        component_type: str,
-        name: str | None,
-        configuration: Mapping[str, object] | None = None,
-        *,
-        labels: Mapping[str, str | None] | None = None,
-    ) -> Component:
-        """Set these keys of a component's configuration and these labels; None takes a label off. The others stay."""
-        from stackledger.domain.labels import changed_labels
-
-        row, position = self._seen_component(component_type, name)
-        return self._reconfigured(
-            row, position, {**row.configuration, **(configuration or {})}, changed_labels(row.labels, labels or {})
+        return self._create_component(
+            kind_of(component_type),
+            arguments.text(name, "The name of a component"),
+            arguments.text(flavor, "The flavor of a component"),
+            arguments.mapping(configuration, "A configuration"),
+            arguments.texts_by_key(labels, "The labels"),
         )
 
-    def remove_component_attributes(
-        self, component_type: str, name: str, keys: Sequence[str], *, labels: Sequence[str] = ()
+    def update_stack_component(
+        self,
+        name_id_or_prefix: str | None,
+        component_type: str,
+        name: str | None = None,
+        *,
+        configuration: Mapping[str, object] | None = None,
+        labels: Mapping[str, str | None] | None = None,
+    ) -> Component:
+        """Set these keys of a component's configuration and these labels; None takes a label off. The others stay.
+
+        Or give it another `name`, which is a change of its own; stacks go on using it. Without a component that of the
+        active stack is changed.
+        """
+        from stackledger.domain import components
+        from stackledger.domain.labels import changed_labels
+
+        keys = arguments.mapping(configuration, "A configuration")
+        changes = arguments.texts_by_key(labels, "The labels", gone=True)
+        row, position = self._seen_component(component_type, name_id_or_prefix)
+        if name is not None:
+            arguments.alone(name, configuration, labels)
+            command = components.RenameComponent(component_id=row.id, type=kind_of(component_type), name=name)
+            return self._changed_component(row, position, command)
+        return self._reconfigured(row, position, {**row.configuration, **keys}, changed_labels(row.labels, changes))
+
+    def remove_stack_component_attributes(
+        self, name_id_or_prefix: str, component_type: str, keys: Sequence[str], *, labels: Sequence[str] = ()
     ) -> Component:
         """Take keys out of a component's configuration, so that the flavor's defaults hold, and labels off it."""
-        row, position = self._seen_component(component_type, name)
+        row, position = self._seen_component(component_type, name_id_or_prefix)
         for wanted, there, what in ((keys, row.configuration, "attribute"), (labels, row.labels, "label")):
             for key in wanted:
                 if key not in there:
                     raise NotFound(
-                        f"The {ComponentType(component_type).words} {row.name!r} has no {what} {quoted(key)}.",
+                        f"The {kind_of(component_type).words} {row.name!r} has no {what} {quoted(key)}.",
                         near=near_names(key, there),
                     )
         return self._reconfigured(
@@ -121,21 +140,14 @@ class ComponentClient(Session):
             {key: value for key, value in row.labels.items() if key not in labels},
         )
 
-    def rename_component(self, component_type: str, name: str, new_name: str) -> Component:
-        """Give a component another name; stacks go on using it."""
-        from stackledger.domain import components
-
-        row, position = self._seen_component(component_type, name)
-        command = components.RenameComponent(component_id=row.id, type=ComponentType(component_type), name=new_name)
-        return self._changed_component(row, position, command)
-
-    def copy_component(self, component_type: str, name: str, new_name: str) -> Component:
+    def copy_stack_component(self, name_id_or_prefix: str, component_type: str, new_name: str) -> Component:
         """Register a component with the flavor, configuration and labels of another."""
         from stackledger.domain.components import component_item
 
-        row, position = self._seen_component(component_type, name)
+        arguments.text(new_name, "The name of a component")
+        row, position = self._seen_component(component_type, name_id_or_prefix)
         return self._create_component(
-            ComponentType(component_type),
+            kind_of(component_type),
             new_name,
             row.flavor,
             row.configuration,
@@ -143,31 +155,31 @@ class ComponentClient(Session):
             seen={component_item(row.id): position},
         )
 
-    def share_component(self, component_type: str, name: str) -> Component:
+    def share_stack_component(self, name_id_or_prefix: str, component_type: str) -> Component:
         """Mark a component as shared."""
         from stackledger.domain import components
 
-        row, position = self._seen_component(component_type, name)
+        row, position = self._seen_component(component_type, name_id_or_prefix)
         return self._changed_component(row, position, components.ShareComponent(component_id=row.id))
 
-    def unshare_component(self, component_type: str, name: str) -> Component:
+    def unshare_stack_component(self, name_id_or_prefix: str, component_type: str) -> Component:
         """Mark a component as private."""
         from stackledger.domain import components
 
-        row, position = self._seen_component(component_type, name)
+        row, position = self._seen_component(component_type, name_id_or_prefix)
         return self._changed_component(row, position, components.UnshareComponent(component_id=row.id))
 
-    def delete_component(self, component_type: str, name: str) -> None:
+    def delete_stack_component(self, name_id_or_prefix: str, component_type: str) -> None:
         """Delete a component that is part of no stack."""
         from stackledger.domain import components
 
-        row, position = self._seen_component(component_type, name)
+        row, position = self._seen_component(component_type, name_id_or_prefix)
         command = components.DeleteComponent(component_id=row.id)
         self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
 
     def component_logs(self, component_type: str, name: str | None = None) -> list[str]:
         """Return what the services behind a component wrote: nothing, as long as no flavor runs a service."""
-        self.get_component(component_type, name)
+        self.get_stack_component(component_type, name)
         return []
 
     def _create_component(
@@ -184,7 +196,7 @@ class ComponentClient(Session):
 
         command = self._register_command(kind, name, flavor, configuration, labels=labels)
         self._change(components.DECIDER, command, seen=seen)
-        return self.get_component(kind, command.component_id)
+        return self.get_stack_component(kind, command.component_id)
 
     def _register_command(
         self,
@@ -254,7 +266,7 @@ class ComponentClient(Session):
         return {ref.id for refs in stack.components.values() for ref in refs} if stack else set()
 
     def _component_row(self, view: View, component_type: str, name: str | None, *, prefix: bool) -> ComponentRow:
-        kind = ComponentType(component_type)
+        kind = kind_of(component_type)
         if name is not None:
             return registry_queries.component(view, kind.value, name, prefix=prefix)
         active, _ = self._active(view)
@@ -291,7 +303,7 @@ class ComponentClient(Session):
         from stackledger.domain import components
 
         self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
-        return self.get_component(row.type, row.id)
+        return self.get_stack_component(row.type, row.id)
 
 
 def registered_flavors(view: View) -> list[tuple[ComponentType, str, str]]:

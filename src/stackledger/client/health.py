@@ -48,7 +48,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
         """Return who and where the caller is, and how far log and views have got."""
         from stackledger import __version__
 
-        stack, scope = self.active_stack()
+        stack, scope = self.active_stack_and_scope()
         return {
             "version": __version__,
             "home": str(self._ledger.home),
@@ -124,7 +124,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
         self._ledger.secret_values.settle()
         forget_half_written(self._ledger.home)
         self._sweep_stores_never_registered(day_ago)
-        for component in self.list_components(ComponentType.ARTIFACT_STORE, size=1000).items:
+        for component in self.list_stack_components(ComponentType.ARTIFACT_STORE, size=1000):
             pinned = {
                 "components": [
                     {

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from stackledger.client.arguments import kind_of
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
 from stackledger.client.session import Session
-from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, UsageError, near_names
 from stackledger.domain.names import quoted
 
@@ -118,7 +118,7 @@ class HistoryClient(Session):
         """Return what happened to a component, newest first; a deleted one is found by the name it had last."""
         from stackledger.projections import history
 
-        kind = ComponentType(component_type)
+        kind = kind_of(component_type)
 
         def query(view: Any) -> list[Any]:
             if name is not None:

@@ -5,17 +5,21 @@ from typing import Any, NamedTuple
 
 
 class Secret(NamedTuple):
-    """A secret: the names of its keys, and its values where they were asked for."""
+    """A secret: the names of its keys, and its values where they were asked for, which are not shown by accident."""
 
     id: str
     name: str
     keys: list[str]
     owner: str
-    values: dict[str, str]
+    secret_values: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Return the secret without its values."""
+        return f"Secret(id={self.id!r}, name={self.name!r}, keys={self.keys!r}, owner={self.owner!r})"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the secret as JSON."""
-        return self._asdict()
+        """Return the secret as JSON, without its values."""
+        return {"id": self.id, "name": self.name, "keys": self.keys, "owner": self.owner}
 
 
 class Repository(NamedTuple):
@@ -32,10 +36,21 @@ class Repository(NamedTuple):
 
 
 class Flavor(NamedTuple):
-    """A flavor of the catalogue, or one that users registered.
+    """A flavor of the catalogue, or one that users registered."""
 
-    Lists leave out what only its class knows: the `fields` of its configuration, and what `up` and `down` say.
-    """
+    name: str
+    type: str
+    source: str
+    custom: bool
+    summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the flavor as JSON."""
+        return self._asdict()
+
+
+class DescribedFlavor(NamedTuple):
+    """A flavor with what only its class knows: the `fields` of its configuration, and what `up` and `down` say."""
 
     name: str
     type: str

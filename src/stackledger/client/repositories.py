@@ -83,7 +83,7 @@ class RepositoryClient(StackClient):
                 (path / REPOSITORY_FOLDER).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise _unusable(path, error) from error
-        stack, _ = self.active_stack()
+        stack = self.active_stack
         repository_id = new_id()
         command = stacks.ActivateStack(stack_id=stack.id, scope=Scope("repository", repository_id))
         if not self._dry_run:

@@ -8,6 +8,7 @@ are imported where it is made.
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from typing import Any, NamedTuple
 
+from stackledger.domain.component_types import ComponentType
 from stackledger.projections.listing import Page
 from stackledger.projections.registry_queries import ComponentRef
 
@@ -15,7 +16,10 @@ __all__ = ["Component", "Page", "Stack"]
 
 
 class Stack(NamedTuple):
-    """A stack. `components` are by type, the default one of a type first; `active` is for the caller."""
+    """A stack. `components` are by type, the default one of a type first; `active` is for the caller.
+
+    The default one of each type is an attribute too: `stack.orchestrator`, `stack.artifact_store`.
+    """
 
     id: str
     name: str
@@ -24,6 +28,12 @@ class Stack(NamedTuple):
     owner: str
     labels: dict[str, str]
     components: dict[str, tuple[ComponentRef, ...]]
+
+    def __getattr__(self, name: str) -> ComponentRef | None:
+        """Return the stack's default component of the type that is named, None if it has none."""
+        if name in set(ComponentType):
+            return next(iter(self.components.get(name, ())), None)
+        raise AttributeError(f"A stack has no {name!r}, but {', '.join((*self._fields, *ComponentType))}.")
 
     def to_json(self) -> dict[str, Any]:
         """Return the stack as JSON."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stackledger.client import arguments
 from stackledger.client.artifacts import ArtifactClient
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
@@ -26,31 +27,36 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
+_FILTERS = ("name", "owner", "pipeline", "status", "stack")
+
 
 class RunClient(ArtifactClient):
     """Runs and their steps, and running pipelines on the active stack."""
 
-    def list_runs(
+    def list_pipeline_runs(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Run]:
-        """Return a page of the runs, newest first unless `sort_by` says otherwise; without their steps and code."""
+        """Return a page of the runs, newest first unless `sort_by` says otherwise; without their steps and code.
+
+        Filters are `name` and `owner`, as for stacks, `pipeline`, `status`, and `stack` by name or id.
+        """
         from stackledger.projections import run_queries
 
         names = self._names()
 
         def query(view: View, dead: set[str]) -> Page[Run]:
-            found = run_queries.runs(view, self._asked(filters, sort_by, page, size), dead=dead)
+            found = run_queries.runs(view, self._asked(_FILTERS, filters, sort_by, page, size), dead=dead)
             return Page([_run(row, dead, names) for row in found.items], found.total, page, size)
 
         return self._read_runs(query, as_of)
 
-    def get_run(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> Run:
+    def describe_pipeline_run(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> Run:
         """Return a run, its steps, and all that it ran on, as it was then."""
         from stackledger.projections import run_queries
 
@@ -69,15 +75,15 @@ class RunClient(ArtifactClient):
             steps=[_step(row, details.artifacts) for row in details.steps],
         )
 
-    def run_steps(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> list[Step]:
+    def list_run_steps(self, name_id_or_prefix: str, *, as_of: str | int | None = None) -> list[Step]:
         """Return the steps of a run, in the order in which they can be executed."""
-        return self.get_run(name_id_or_prefix, as_of=as_of).steps
+        return self.describe_pipeline_run(name_id_or_prefix, as_of=as_of).steps
 
     def step_logs(self, name_id_or_prefix: str, step: str) -> list[str]:
         """Return what the attempts at a step printed, line by line, as far as it is kept on this machine."""
         from stackledger.workers.run_files import log_file
 
-        run = self.get_run(name_id_or_prefix)
+        run = self.describe_pipeline_run(name_id_or_prefix)
         steps = {each.name: each for each in run.steps}
         if step not in steps:
             raise NotFound(f"The run {run.name!r} has no step {quoted(step)}.", near=near_names(step, steps))
@@ -91,17 +97,20 @@ class RunClient(ArtifactClient):
     def list_pipelines(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Pipeline]:
-        """Return a page of the pipelines that ran, newest run first unless `sort_by` says otherwise."""
+        """Return a page of the pipelines that ran, newest run first unless `sort_by` says otherwise.
+
+        The filter is `name`, as for stacks.
+        """
         from stackledger.projections import run_queries
 
         def query(view: View, dead: set[str]) -> Page[Pipeline]:
-            found = run_queries.pipelines(view, self._asked(filters, sort_by, page, size))
+            found = run_queries.pipelines(view, self._asked(("name",), filters, sort_by, page, size))
             return Page([_pipeline(row, dead) for row in found.items], found.total, page, size)
 
         return self._read_runs(query, as_of)
@@ -110,6 +119,7 @@ class RunClient(ArtifactClient):
         """Return a pipeline that ran, by name."""
         from stackledger.projections import run_queries
 
+        arguments.text(name, "The name of a pipeline")
         return self._read_runs(lambda view, dead: _pipeline(run_queries.pipeline(view, name), dead), as_of)
 
     def get_pipeline_run(self, name_id_or_prefix: str) -> RunResponse:

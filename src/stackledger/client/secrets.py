@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from stackledger.client import arguments
 from stackledger.client.results import Page
 from stackledger.client.session import Session
 from stackledger.projections import registry_queries
@@ -24,64 +25,81 @@ class SecretClient(Session):
     def list_secrets(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Secret]:
-        """Return a page of the secrets, without values."""
+        """Return a page of the secrets, without values. Filters are `name` and `owner`, as for stacks."""
 
         def query(view: View) -> Page[Secret]:
-            found = registry_queries.secrets(view, self._asked(filters, sort_by, page, size))
+            found = registry_queries.secrets(view, self._asked(("name", "owner"), filters, sort_by, page, size))
             names = self._names()
             return Page([_secret(row, names) for row in found.items], found.total, page, size)
 
         return self._read(query, as_of)
 
     def get_secret(
-        self, name: str, *, reveal: bool = False, as_of: str | int | None = None, prefix: bool = True
+        self,
+        name_id_or_prefix: str,
+        *,
+        allow_partial_name_match: bool = True,
+        reveal: bool = True,
+        as_of: str | int | None = None,
     ) -> Secret:
-        """Return a secret by id, name or what begins one (not of a name without `prefix`).
+        """Return a secret by id, name or what begins one: `get_secret("aws").secret_values["key"]`.
 
-        With `reveal` it has its values as they are now: earlier ones are not kept.
+        It has no values without `reveal`, or as of an earlier moment: those are not kept.
         """
-        row = self._read(lambda view: registry_queries.secret(view, name, prefix=prefix), as_of)
-        return _secret(row, self._names(), self._ledger.secret_values.read(row.id) if reveal else {})
+        row = self._read(
+            lambda view: registry_queries.secret(view, name_id_or_prefix, prefix=allow_partial_name_match), as_of
+        )
+        values = self._ledger.secret_values.read(row.id) if reveal and as_of is None else {}
+        return _secret(row, self._names(), values)
 
     def create_secret(self, name: str, values: Mapping[str, str]) -> Secret:
         """Keep a secret: its name and keys in the log, its values on this machine."""
         from stackledger.domain import secrets
         from stackledger.eventlog.ids import new_id
 
-        command = secrets.CreateSecret(secret_id=new_id(), name=name, keys=tuple(values))
-        self._change_values(command, values)
-        return self.get_secret(command.secret_id)
+        arguments.text(name, "The name of a secret")
+        kept = arguments.texts_by_key(values, "The values of a secret")
+        command = secrets.CreateSecret(secret_id=new_id(), name=name, keys=tuple(kept))
+        self._change_values(command, kept)
+        return self.get_secret(command.secret_id, reveal=False)
 
-    def update_secret(self, name: str, values: Mapping[str, str], remove: Sequence[str] = ()) -> Secret:
-        """Give keys new values, add keys, and remove keys that no configuration refers to."""
+    def update_secret(
+        self,
+        name_id_or_prefix: str,
+        new_name: str | None = None,
+        *,
+        add_or_update_values: Mapping[str, str] | None = None,
+        remove_values: Sequence[str] = (),
+    ) -> Secret:
+        """Give keys new values, add keys, and remove keys that no configuration refers to.
+
+        Or give a secret that no configuration refers to a `new_name`, which is a change of its own.
+        """
         from stackledger.domain import secrets
 
-        row, position = self._seen_secret(name)
-        command = secrets.UpdateSecret(secret_id=row.id, put=tuple(values), remove=tuple(remove))
-        changed = {**values, **dict.fromkeys(remove)}
-        self._change_values(command, changed, seen={secrets.secret_item(row.id): position})
-        return self.get_secret(row.id)
+        put = arguments.texts_by_key(add_or_update_values, "The values of a secret")
+        remove = arguments.texts(remove_values, "What is removed from a secret")
+        row, position = self._seen_secret(name_id_or_prefix)
+        seen = {secrets.secret_item(row.id): position}
+        if new_name is not None:
+            arguments.alone(new_name, put, remove)
+            self._change(secrets.DECIDER, secrets.RenameSecret(secret_id=row.id, name=new_name), seen=seen)
+        else:
+            command = secrets.UpdateSecret(secret_id=row.id, put=tuple(put), remove=remove)
+            self._change_values(command, {**put, **dict.fromkeys(remove)}, seen=seen)
+        return self.get_secret(row.id, reveal=False)
 
-    def rename_secret(self, name: str, new_name: str) -> Secret:
-        """Give a secret that no configuration refers to another name."""
-        from stackledger.domain import secrets
-
-        row, position = self._seen_secret(name)
-        command = secrets.RenameSecret(secret_id=row.id, name=new_name)
-        self._change(secrets.DECIDER, command, seen={secrets.secret_item(row.id): position})
-        return self.get_secret(row.id)
-
-    def delete_secret(self, name: str) -> None:
+    def delete_secret(self, name_id_or_prefix: str) -> None:
         """Delete a secret that no configuration refers to, and its values."""
         from stackledger.domain import secrets
 
-        row, position = self._seen_secret(name)
+        row, position = self._seen_secret(name_id_or_prefix)
         command = secrets.DeleteSecret(secret_id=row.id)
         self._change_values(command, dict.fromkeys(row.keys), seen={secrets.secret_item(row.id): position})
 
@@ -109,5 +127,9 @@ def _secret(row: SecretRow, names: Mapping[str, str], values: Mapping[str, str] 
     from stackledger.client.home_results import Secret
 
     return Secret(
-        id=row.id, name=row.name, keys=list(row.keys), owner=names.get(row.owner, row.owner), values=dict(values or {})
+        id=row.id,
+        name=row.name,
+        keys=list(row.keys),
+        owner=names.get(row.owner, row.owner),
+        secret_values=dict(values or {}),
     )

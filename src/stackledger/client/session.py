@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
+from stackledger.client import arguments
 from stackledger.domain.errors import Ambiguous, NotFound, Refused, StackledgerError
 from stackledger.projections import registry_queries
 from stackledger.projections.engine import ViewsUnusable
@@ -212,17 +213,31 @@ class Session:
                 raise
             return None
 
-    def _asked(self, given: Mapping[str, Any] | None, sort_by: str | None, page: int, size: int) -> Asked:
-        """Return what a caller wants to see of a list as queries take it: owners by id, labels as pairs."""
-        given = dict(given or {})
-        owner = given.get("owner")
+    def _asked(
+        self, filters: Sequence[str], given: Mapping[str, object], sort_by: str | None, page: int, size: int
+    ) -> Asked:
+        """Return what a caller wants to see of a list as queries take it: owners by id, labels as pairs.
+
+        Raises UsageError for a filter that is not one of `filters`, InvalidValue for a value of the wrong type.
+        """
+        found = arguments.known(given, filters)
+        if sort_by is not None:
+            arguments.text(sort_by, "The order of a list, sort_by,")
+        owner = found.get("owner")
         if owner is not None:
             subject = self._ledger.directory.find("user", owner)
             # A name that nobody has matches nothing, like the filter for a name.
             owner = subject.id if subject else owner
         labels = tuple(
             (key, value if equals else None)
-            for key, equals, value in (label.partition("=") for label in given.get("label") or ())
+            for key, equals, value in (
+                label.partition("=") for label in arguments.texts(found.get("label") or (), "The filter label")
+            )
         )
-        known = {key: given[key] for key in Filters._fields if key not in {"owner", "labels"} and given.get(key)}
-        return Asked(Filters(owner=owner, labels=labels, **known), sort_by, page, size)
+        others = {key: found[key] for key in Filters._fields if key not in {"owner", "labels"} and found.get(key)}
+        return Asked(
+            Filters(owner=owner, labels=labels, **others),
+            sort_by,
+            arguments.number(page, "The page of a list"),
+            arguments.number(size, "The size of a page"),
+        )

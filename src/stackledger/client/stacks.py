@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stackledger.client import arguments
+from stackledger.client.arguments import kind_of
 from stackledger.client.results import Page, Stack
 from stackledger.client.session import ACTIVE_STACK, Session
 from stackledger.domain.component_types import ComponentType
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import StackRow
 
+_FILTERS = ("name", "owner", "label")
 Parts = dict[ComponentType, tuple[str, ...]]
-Named = Mapping[str, Sequence[str]]
-"""Components by type: their names or ids, the default one first."""
+Named = Mapping[str, str | Sequence[str]]
+"""Components by type (ComponentType or its text): a name or id, or several, the default one first."""
 
 
 class StackClient(Session):
@@ -29,39 +32,57 @@ class StackClient(Session):
     def list_stacks(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
         as_of: str | int | None = None,
+        **filters: Any,
     ) -> Page[Stack]:
-        """Return a page of the stacks, oldest first unless `sort_by` says otherwise."""
+        """Return a page of the stacks, oldest first unless `sort_by` says otherwise.
+
+        Filters are `name` (also `contains:x`, `startswith:x`, `endswith:x`), `owner`, and `label`, one or several
+        (`key` or `key=value`).
+        """
 
         def query(view: View) -> Page[Stack]:
-            found = registry_queries.stacks(view, self._asked(filters, sort_by, page, size))
+            found = registry_queries.stacks(view, self._asked(_FILTERS, filters, sort_by, page, size))
             active, names = self._active_id(view), self._names()
             return Page([_stack(row, active, names) for row in found.items], found.total, page, size)
 
         return self._read(query, as_of)
 
     def get_stack(
-        self, name_id_or_prefix: str | None = None, *, as_of: str | int | None = None, prefix: bool = True
+        self,
+        name_id_or_prefix: str | None = None,
+        *,
+        allow_name_prefix_match: bool = True,
+        as_of: str | int | None = None,
     ) -> Stack:
         """Return a stack by id, name or what begins one; the active one if none is named.
 
-        Without `prefix` no beginning of a name is taken, as changes do.
+        Changes never take the beginning of a name.
         """
 
         def query(view: View) -> Stack:
             if name_id_or_prefix is None:
                 row = self._active(view)[0].stack
             else:
-                row = registry_queries.stack(view, name_id_or_prefix, prefix=prefix)
+                row = registry_queries.stack(view, name_id_or_prefix, prefix=allow_name_prefix_match)
             return _stack(row, self._active_id(view), self._names())
 
         return self._read(query, as_of)
 
-    def active_stack(self, *, as_of: str | int | None = None) -> tuple[Stack, str]:
+    @property
+    def active_stack(self) -> Stack:
+        """The stack that is active for the caller now."""
+        return self.get_stack()
+
+    @property
+    def active_stack_model(self) -> Stack:
+        """The same: here a stack is not more than what is known of it."""
+        return self.active_stack
+
+    def active_stack_and_scope(self, *, as_of: str | int | None = None) -> tuple[Stack, str]:
         """Return the active stack and for whom it is: `environment`, `repository` or `global`."""
 
         def query(view: View) -> tuple[Stack, str]:
@@ -74,88 +95,93 @@ class StackClient(Session):
         self,
         name: str,
         components: Named,
-        *,
         labels: Mapping[str, str] | None = None,
+        *,
         activate: bool = False,
         decouple_stores: bool = False,
     ) -> Stack:
         """Register a stack of these components, and make it the active one with `activate`."""
+        arguments.text(name, "The name of a stack")
+        checked = arguments.texts_by_key(labels, "The labels")
         parts, seen = self._seen_parts(components)
-        return self._create_stack(name, parts, labels or {}, seen, activate=activate, decouple_stores=decouple_stores)
+        return self._create_stack(name, parts, checked, seen, activate=activate, decouple_stores=decouple_stores)
 
     def update_stack(
         self,
-        name: str | None,
-        components: Named,
+        name_id_or_prefix: str | None = None,
+        name: str | None = None,
         *,
         labels: Mapping[str, str | None] | None = None,
+        component_updates: Named | None = None,
         decouple_stores: bool = False,
     ) -> Stack:
-        """Put these components in place of those of the same types, and set these labels; None takes one off."""
+        """Put these components in place of those of the same types, and set these labels; None takes one off.
+
+        Or give it another `name`, which is a change of its own. Without a stack the active one is changed.
+        """
+        from stackledger.domain import stacks
         from stackledger.domain.labels import changed_labels
 
-        row, position = self._seen(name)
-        parts, seen = self._seen_parts(components)
+        changes = arguments.texts_by_key(labels, "The labels", gone=True)
+        row, position = self._seen(name_id_or_prefix)
+        if name is not None:
+            arguments.alone(name, labels, component_updates)
+            return self._changed(row, position, stacks.RenameStack(stack_id=row.id, name=name))
+        parts, seen = self._seen_parts(component_updates or {})
         return self._update(
             row,
             position,
             _parts(row) | parts,
-            changed_labels(row.labels, labels or {}),
+            changed_labels(row.labels, changes),
             seen=seen,
             decouple_stores=decouple_stores,
         )
 
-    def remove_stack_components(self, name: str | None, components: Named) -> Stack:
+    def remove_stack_components(self, name_id_or_prefix: str | None, components: Named) -> Stack:
         """Take components out of a stack: those named of a type, or all of it where no name is given."""
-        row, position = self._seen(name)
+        row, position = self._seen(name_id_or_prefix)
         parts = _parts(row)
-        for kind, names in components.items():
-            there = parts.pop(ComponentType(kind), ())
+        for kind, names in _named(components).items():
+            there = parts.pop(kind, ())
             if not there:
-                raise NotFound(f"The stack {row.name!r} has no {ComponentType(kind).words}.")
+                raise NotFound(f"The stack {row.name!r} has no {kind.words}.")
             if names:
-                gone = self._seen_parts({kind: names})[0][ComponentType(kind)]
+                gone = self._seen_parts({kind: names})[0][kind]
                 for component_id, each in zip(gone, names, strict=True):
                     if component_id not in there:
                         raise NotFound(
-                            f"The {ComponentType(kind).words} {quoted(each)} is not part of the stack {row.name!r}.",
+                            f"The {kind.words} {quoted(each)} is not part of the stack {row.name!r}.",
                             near=[ref.name for ref in row.components[kind]],
                         )
                 left = tuple(component_id for component_id in there if component_id not in gone)
                 if left:
-                    parts[ComponentType(kind)] = left
+                    parts[kind] = left
         return self._update(row, position, parts, row.labels)
 
-    def rename_stack(self, name: str, new_name: str) -> Stack:
-        """Give a stack another name."""
-        from stackledger.domain import stacks
-
-        row, position = self._seen(name)
-        return self._changed(row, position, stacks.RenameStack(stack_id=row.id, name=new_name))
-
-    def copy_stack(self, name: str, new_name: str, *, decouple_stores: bool = False) -> Stack:
+    def copy_stack(self, name_id_or_prefix: str, new_name: str, *, decouple_stores: bool = False) -> Stack:
         """Register a stack with the components and labels of another."""
         from stackledger.domain.stack_state import stack_item
 
-        row, position = self._seen(name)
+        arguments.text(new_name, "The name of a stack")
+        row, position = self._seen(name_id_or_prefix)
         seen = {stack_item(row.id): position}
         return self._create_stack(new_name, _parts(row), row.labels, seen, decouple_stores=decouple_stores)
 
-    def share_stack(self, name: str) -> Stack:
+    def share_stack(self, name_id_or_prefix: str) -> Stack:
         """Mark a stack as shared."""
         from stackledger.domain import stacks
 
-        row, position = self._seen(name)
+        row, position = self._seen(name_id_or_prefix)
         return self._changed(row, position, stacks.ShareStack(stack_id=row.id))
 
-    def unshare_stack(self, name: str) -> Stack:
+    def unshare_stack(self, name_id_or_prefix: str) -> Stack:
         """Mark a stack as private."""
         from stackledger.domain import stacks
 
-        row, position = self._seen(name)
+        row, position = self._seen(name_id_or_prefix)
         return self._changed(row, position, stacks.UnshareStack(stack_id=row.id))
 
-    def delete_stack(self, name: str, *, recursive: bool = False) -> None:
+    def delete_stack(self, name_id_or_prefix: str, *, recursive: bool = False) -> None:
         """Delete a stack that is not active; with `recursive` the components too that no other stack uses."""
         from stackledger.domain import stacks
         from stackledger.domain.stack_state import stack_item
@@ -163,7 +189,7 @@ class StackClient(Session):
         context = self._context()
 
         def query(view: View) -> tuple[StackRow, tuple[str, ...], int]:
-            row = registry_queries.stack(view, name, prefix=False)
+            row = registry_queries.stack(view, name_id_or_prefix, prefix=False)
             alone = [
                 ref.id
                 for refs in (row.components.values() if recursive else ())
@@ -182,13 +208,13 @@ class StackClient(Session):
         )
         self._change(stacks.DECIDER, command, seen={stack_item(row.id): position}, context=context)
 
-    def activate_stack(self, name: str, *, everywhere: bool = False) -> Stack:
+    def activate_stack(self, stack_name_id_or_prefix: str, *, everywhere: bool = False) -> Stack:
         """Make a stack the active one for the repository around, or for the user with `everywhere` or without one."""
         from stackledger.domain import stacks
         from stackledger.domain.stack_state import named_stack_item
 
         context = self._context()
-        row, position = self._seen(name)
+        row, position = self._seen(stack_name_id_or_prefix)
         command = stacks.ActivateStack(stack_id=row.id, scope=self._scope(context.actor, everywhere=everywhere))
         seen = {named_stack_item(row.id): position}
         self._change(stacks.DECIDER, command, seen=seen, context=context)
@@ -204,12 +230,12 @@ class StackClient(Session):
         """Return the ids of components, and at which position each was seen under its name."""
         from stackledger.domain.stack_parts import part_item
 
+        named = _named(components)
+
         def query(view: View) -> tuple[Parts, int]:
             parts = {
-                ComponentType(kind): tuple(
-                    registry_queries.component(view, ComponentType(kind).value, name, prefix=False).id for name in names
-                )
-                for kind, names in components.items()
+                kind: tuple(registry_queries.component(view, kind.value, name, prefix=False).id for name in names)
+                for kind, names in named.items()
             }
             return parts, view.position
 
@@ -300,6 +326,12 @@ def _stack(row: StackRow, active_id: str | None, names: Mapping[str, str]) -> St
         labels=row.labels,
         components=row.components,
     )
+
+
+def _named(components: Named) -> Parts:
+    """Return the names or ids of components by type, or raise UsageError or InvalidValue."""
+    given = arguments.mapping(components, "What a stack is made of")
+    return {kind_of(kind): arguments.texts(names, f"What a stack has as {kind}") for kind, names in given.items()}
 
 
 def _parts(row: StackRow) -> Parts:

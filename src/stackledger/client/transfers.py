@@ -157,7 +157,7 @@ class TransferClient(StackClient, ComponentClient):
     def _same(self, view: View, kind: ComponentType, wanted: Mapping[str, Any]) -> str | None:
         """Return the id of the same component, None where the name is free, or raise AlreadyExists."""
         # By this very name: the beginning of somebody's id may be a name as well.
-        asked = self._asked({"name": f"equals:{wanted['name']}"}, None, 1, 1)
+        asked = self._asked(("name",), {"name": f"equals:{wanted['name']}"}, None, 1, 1)
         found = registry_queries.components(view, kind.value, asked).items
         if not found:
             return None

@@ -14,7 +14,10 @@ TAPE = FlavorRegistered(type=ARTIFACT_STORE, name="tape", source="mine.stores.Ta
 GONE = FlavorDeleted(type=ARTIFACT_STORE, name="tape")
 USER = component("a1", flavor="tape", custom_flavor=True)
 REGISTER = RegisterFlavor(
-    type=ARTIFACT_STORE, name="tape", source="mine.stores.Tape", catalogue=frozenset({"local", "s3"})
+    type=ARTIFACT_STORE,
+    name="tape",
+    source="mine.stores.Tape",
+    catalogue={"local": "Stackledger", "s3": "an installed package"},
 )
 DELETE = DeleteFlavor(type=ARTIFACT_STORE, name="TAPE")
 
@@ -29,6 +32,7 @@ def test_a_flavor_is_registered() -> None:
 
 def test_a_name_of_the_catalogue_is_taken() -> None:
     given().when(registering("LOCAL")).then_raises(AlreadyExists, "comes with Stackledger")
+    given().when(registering("S3")).then_raises(AlreadyExists, "comes with an installed package")
 
 
 def test_a_registered_name_is_taken_ignoring_case() -> None:

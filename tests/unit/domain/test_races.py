@@ -102,7 +102,7 @@ S = (stacks.DECIDER, registering("s", "mine"))
 SECRET = (secrets.DECIDER, secrets.CreateSecret(secret_id="x", name="aws", keys=("k", "l")))
 FLAVOR = (
     flavors.DECIDER,
-    flavors.RegisterFlavor(type=ARTIFACT_STORE, name="tape", source="m.T", catalogue=frozenset()),
+    flavors.RegisterFlavor(type=ARTIFACT_STORE, name="tape", source="m.T", catalogue={}),
 )
 M1 = (
     components.DECIDER,
