@@ -10,9 +10,9 @@ import sys
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from typing import Protocol
 
 from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
@@ -23,8 +23,30 @@ from stackledger.pipelines.context import StepContext, executing
 from stackledger.pipelines.fitting import fits, words
 from stackledger.pipelines.materializers import dump_value, load_value
 from stackledger.pipelines.parameters import restored_parameter
-from stackledger.pipelines.plan import StepPlan
-from stackledger.workers.step_log import StepLog, captured
+from stackledger.pipelines.signature import Signature
+
+
+class Executable(Protocol):
+    """A step as it is executed here. `artifacts` are the names under which its outputs are kept, by output."""
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """What is called."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and puts out."""
+
+    @property
+    def artifacts(self) -> Mapping[str, str]:
+        """What its outputs are called."""
+
+
+class Log(Protocol):
+    """Takes what an attempt says."""
+
+    def end_with(self, text: str) -> None:
+        """Have the log end with a text, which is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +59,29 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
-    """Executes steps.
-
-    `redactor` takes secrets out of what is kept and shown; `show` writes a text to the stream that it was printed
-    to.
-    """
+    """Executes steps. `redactor` takes secrets out of what is kept of an exception."""
 
     store: ArtifactStore
     new_id: Callable[[], str]
     redactor: Redactor
-    show: Callable[[TextIO, str], None]
 
     def execute(
-        self, step: StepPlan, inputs: Mapping[str, Produced], context: StepContext, log_path: Path
+        self,
+        step: Executable,
+        inputs: Mapping[str, Produced],
+        context: StepContext,
+        logging: AbstractContextManager[Log],
     ) -> FinishStep | Failure:
         """Execute an attempt to its outcome. Whatever a step raises fails it, but KeyboardInterrupt goes on its way.
 
-        `inputs` are artifacts that the log knows, by argument. What the step prints and logs, and the traceback of a
-        failure, are added to the file `log_path`.
+        `inputs` are artifacts that the log knows, by argument. While the step runs, `logging` keeps what it says; the
+        traceback of a failure comes last.
         """
         name, attempt = context.step_run.name, context.step_run.attempt
-        log = StepLog(log_path, self.redactor)
-        with captured(log, self.show), executing(context):
+        with logging as log, executing(context):
             try:
-                value = self._called(step, inputs)
-                outputs = self._kept(step, value)
+                value = self._called(step, inputs, context)
+                outputs = self._kept(step, value, name)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a step may raise anything
@@ -73,13 +93,13 @@ class Executor:
                 return Failure(FailStep(name, attempt, kind, message), error if is_free else None)
         return FinishStep(name, attempt, outputs)
 
-    def _called(self, step: StepPlan, inputs: Mapping[str, Produced]) -> object:
+    def _called(self, step: Executable, inputs: Mapping[str, Produced], context: StepContext) -> object:
         arguments: dict[str, object] = {}
         for argument, annotation in step.signature.annotations.items():
             if argument in inputs:
                 arguments[argument] = load(self.store, inputs[argument])
             else:
-                arguments[argument] = restored_parameter(step.planned.parameters[argument], annotation)
+                arguments[argument] = restored_parameter(context.step_run.parameters[argument], annotation)
         bound = inspect.BoundArguments(step.signature.call, OrderedDict(arguments))
         driver = os.getpid()
         try:
@@ -90,8 +110,8 @@ class Executor:
         _end_child_of(driver, None)
         return value
 
-    def _kept(self, step: StepPlan, value: object) -> tuple[Produced, ...]:
-        values = _outputs(step, value)
+    def _kept(self, step: Executable, value: object, name: str) -> tuple[Produced, ...]:
+        values = _outputs(step.signature, value, name)
         return tuple(
             self._stored(output.name, step.artifacts[output.name], one)
             for output, one in zip(step.signature.outputs, values, strict=True)
@@ -169,9 +189,9 @@ def load(store: ArtifactStore, produced: Produced) -> object:
     return load_value(produced.materializer, produced.data_type, data, allow_code=True)
 
 
-def _outputs(step: StepPlan, value: object) -> tuple[object, ...]:
+def _outputs(signature: Signature, value: object, name: str) -> tuple[object, ...]:
     """Return the values of the step's outputs, or raise PipelineError where they are not what it announced."""
-    name, outputs = step.planned.name, step.signature.outputs
+    outputs = signature.outputs
     if not outputs:
         if value is not None:
             raise PipelineError(

@@ -22,6 +22,7 @@ from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepCon
 from stackledger.pipelines.plan import PipelinePlan, StepPlan
 from stackledger.workers.execute import Executor, Failure
 from stackledger.workers.run_files import driving, forget_lock, is_driven, log_file
+from stackledger.workers.step_log import StepLog, captured
 
 
 class Progress(Protocol):
@@ -112,7 +113,6 @@ class _Drive:
             store=services.store,
             new_id=services.new_id,
             redactor=services.redactor,
-            show=services.progress.show,
         )
         self._run_id = run_id
         first = services.make_context()
@@ -191,8 +191,8 @@ class _Drive:
             for argument, source in step.planned.inputs.items()
             if isinstance(source, OutputOfStep)
         }
-        log_path = log_file(self._home, run.id, attempt.step, attempt.number)
-        executed = self._executor.execute(step, inputs, context, log_path)
+        log = StepLog(log_file(self._home, run.id, attempt.step, attempt.number), self._services.redactor)
+        executed = self._executor.execute(step, inputs, context, captured(log, self._services.progress.show))
         if isinstance(executed, Failure):
             self._failures[attempt.step] = executed
             return executed.outcome

@@ -130,7 +130,7 @@ class Tee:
 
 
 @contextmanager
-def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[None]:
+def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[StepLog]:
     """Copy what is printed and logged inside, in any thread, to `log`; afterwards streams are as they were.
 
     `show` writes a text, without secrets, to the stream that it was meant for. What does not go through `sys.stdout`
@@ -145,7 +145,7 @@ def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[None
         _redirect({id(before[0]): out, id(before[1]): err})
     token = _writing.set(log)
     try:
-        yield
+        yield log
     finally:
         _writing.reset(token)
         rests = log.close()
