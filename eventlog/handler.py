@@ -110,8 +110,7 @@ class CommandHandler(NamedTuple):
         if not boundary:
             raise ValueError("a decision without a boundary would be an unconditional append")
         newcomers = {each: self.new_id() for each in self.newcomers.of(context)}
-        enrolments = (item for each in newcomers for item in _subjects().boundary(each))
-        depended = tuple(dict.fromkeys((*boundary, *(seen or ()), *enrolments)))
+        depended = tuple(dict.fromkeys((*boundary, *(seen or ()), *_enrolment_items(newcomers))))
         query = _under_tags_of(depended)
         event_ids: list[str] = []
         failure: StackledgerError = LogBusy(
@@ -145,11 +144,7 @@ class CommandHandler(NamedTuple):
                 continue
             for each in newcomers:
                 self.newcomers.enrolled(each)
-            placed = tuple(
-                Recorded(position, one.envelope, one.tags, one.event)
-                for position, one in enumerate(new, start=head - len(new) + 1)
-            )
-            return Handled(placed, Known(functools.reduce(decider.evolve, events, known.state), head))
+            return Handled(_placed(new, head), Known(functools.reduce(decider.evolve, events, known.state), head))
         raise failure
 
     def _enrolments(self, newcomers: "Mapping[EnrollSubject, str]", context: Context) -> list[Recorded]:
@@ -225,6 +220,10 @@ def _subjects() -> "Decider[EnrollSubject, subjects.State]":
     return subjects.DECIDER
 
 
+def _enrolment_items(newcomers: "Iterable[EnrollSubject]") -> Boundary:
+    return tuple(item for each in newcomers for item in _subjects().boundary(each))
+
+
 def _under_tags_of(boundary: Boundary) -> DCBQuery:
     """Return the query for all events under the tags of the items, whatever their type: see `_matching`.
 
@@ -270,3 +269,9 @@ def _recorded(event: Event, event_id: str, context: Context) -> Recorded:
         causation=context.causation or context.command_id,
     )
     return Recorded(0, envelope, stored_tags(event, envelope), event)
+
+
+def _placed(events: Sequence[Recorded], head: int) -> tuple[Recorded, ...]:
+    """Return the events of one append with their positions, of which `head` is the last."""
+    first = head - len(events) + 1
+    return tuple(Recorded(position, *one[1:]) for position, one in enumerate(events, start=first))

@@ -9,6 +9,7 @@ those are folded again. `OFF` would leave a file that looks sound and is not.
 """
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,8 @@ class Writer(NamedTuple):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _folded(self, anew: str | None = None) -> int:
+        # Made before SQLite would make it with the rights of any file; the files beside it take them over.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30.0)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

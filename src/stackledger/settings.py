@@ -56,12 +56,16 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file, whole or not at all. One at a time: what another left who died at it is written over."""
+def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Replace a file, whole or not at all. One at a time: what another left who died at it is written over.
+
+    What is private is for its owner alone; other files get the rights that any file gets.
+    """
     scratch = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
+        scratch.unlink(missing_ok=True)
+        with open(scratch, "wb", opener=_private if private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -70,6 +74,10 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise StackledgerError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_EXCL, 0o600)
 
 
 def _scratch(path: Path) -> Path:
@@ -89,7 +97,8 @@ def make_home(home: Path) -> None:
 def change_settings(home: Path, path: Path, changes: Mapping[str, Any]) -> None:
     """Change values in a JSON file of settings, of the home or of a repository; the others stay."""
     with _alone(home):
-        write_whole(path, f"{json.dumps({**read_settings(path), **changes}, indent=2)}\n".encode())
+        settings = json.dumps({**read_settings(path), **changes}, indent=2)
+        write_whole(path, f"{settings}\n".encode(), private=path.parent == home)
 
 
 def forget_half_written(home: Path) -> None:

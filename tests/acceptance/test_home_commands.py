@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sqlite3
+import stat
 import subprocess
 import sys
-from contextlib import chdir
+from contextlib import chdir, closing
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,31 @@ def test_clean_leaves_no_key_that_somebody_died_while_making(home: Path, all_of_
     (home / "secret.key.new").write_bytes(b"half a k")
     ok("clean", *(("--all", "--yes") if all_of_it else ()))
     assert not list(home.rglob("secret.key.new"))
+
+
+def test_nobody_but_its_owner_may_read_the_files_of_a_home(home: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        for command in ("stack list", "config set user somebody", "stack copy default other", "secret create a --k=v"):
+            ok(*command.split())
+        with closing(sqlite3.connect(home / "views.db")) as views:
+            views.execute("SELECT * FROM sqlite_schema").fetchall()  # while somebody reads, there are files beside them
+            ok("stack", "copy", "default", "another")
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in home.iterdir() if file.is_file()}
+    finally:
+        os.umask(before)
+    assert {
+        "log.db",
+        "views.db",
+        "views.db-wal",
+        "views.db-shm",
+        "views.lock",
+        "subjects.db",
+        "config.json",
+        "secrets.db",
+        "secret.key",
+    } <= set(modes)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
 
 
 _OWN_STORES = """
