@@ -129,11 +129,9 @@ class CommandHandler(NamedTuple):
             events = _decided(decider, command, known.state)
             event_ids += (self.new_id() for _ in events[len(event_ids) :])
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
-            if not new:
-                return Handled((), known)
-            first = self._enrolments(newcomers, context)
+            first = self._enrolments(newcomers, context) if new else []
             stored = list(map(_stored_form, (*first, *new)))
-            if dry_run:
+            if dry_run or not new:
                 return Handled((*first, *new), known)
             try:
                 head = self._append(stored, query, known.position, first_id=(first + new)[0].envelope.id)
