@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
-from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain
+from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain, print_stream
 
 GROUP = Group("log")
 
@@ -62,10 +62,9 @@ def dry_run_listing(items: list[JSON]) -> Listing:
         "until": "Only events up to this POSITION or TIME.",
     },
     as_of=False,
-    sort=False,
 )
 def list_events(call: Call) -> Listing:
-    """List events, newest first."""
+    """List events, newest first if not sorted otherwise."""
     given = call.filters
     page = call.client.log_events(
         tags=given.get("tag", ()),
@@ -89,7 +88,7 @@ def show(
     return Details(item, [Table(["PROPERTY", "VALUE"], rows, title=f"Event {position}")])
 
 
-@GROUP.plain("tail", example="stackledger log tail -f")
+@GROUP.query("tail", example="stackledger log tail -f --output json", as_of=False, columns=True)
 def tail(
     call: Call,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
@@ -97,15 +96,17 @@ def tail(
         int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="How many events to begin with.")
     ] = 10,
 ) -> None:
-    """Print the newest events as JSON lines. With -f, go on with those that come."""
-    from stackledger.cli.printing import print_json_line
-
+    """Print the newest events, a line each. With -f, go on with those that come."""
     newest: Sequence[Any] = call.client.log_events(size=lines).items if lines else []
-    for event in reversed(newest):
-        print_json_line(event.to_json())
-    if follow:
-        for event in call.client.follow_log(after=newest[0].position if newest else None):
-            print_json_line(event.to_json())
+
+    def events() -> Iterator[JSON]:
+        for event in reversed(newest):
+            yield event.to_json()
+        if follow:
+            for event in call.client.follow_log(after=newest[0].position if newest else None):
+                yield event.to_json()
+
+    print_stream(events(), _COLUMNS, call.output, call.columns)
 
 
 @GROUP.plain("create", example="stackledger log create postgresql://admin@db.example/stackledger")

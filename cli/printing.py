@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stackledger.domain.errors import UsageError, near_names
@@ -163,10 +163,31 @@ def print_json(value: Any, output: str) -> None:
     _write(yaml.safe_dump(value, sort_keys=False, allow_unicode=readable, width=4096).removesuffix("\n"))
 
 
-def print_json_line(value: Any) -> None:
-    """Print a JSON value on one line, at once."""
-    _write(re.sub(_FOREIGN, _escaped, json.dumps(value, ensure_ascii=False)))
-    sys.stdout.flush()
+def print_stream(items: Iterable[JSON], columns: Sequence[Column], output: str, chosen: str | None = None) -> None:
+    """Print objects as they come, each at once: a line for each, in YAML a document.
+
+    `columns` are what there is to choose from with `--columns`; the table is without edges, whose place nobody knows.
+    """
+    picked = _chosen(columns, chosen) if chosen is not None else None
+    coming = _flushed({column.key: column.of(item) for column in picked} if picked else item for item in items)
+    if output in {"csv", "tsv"}:
+        print_rows([column.key for column in picked or columns if column.value is None], coming, output)
+        return
+    for item in coming:
+        if output == "table":
+            cells = (column.cell(item) for column in picked or columns if picked or column.shown)
+            _write("  ".join(visible(" ".join(cell.split())) for cell in cells if cell))
+        elif output == "json":
+            _write(re.sub(_FOREIGN, _escaped, json.dumps(item, ensure_ascii=False)))
+        else:
+            _write("---")
+            print_json(item, output)
+
+
+def _flushed(items: Iterable[JSON]) -> Iterator[JSON]:
+    for item in items:
+        yield item
+        sys.stdout.flush()
 
 
 def print_rows(header: Sequence[str], items: Iterable[JSON], output: str) -> None:

@@ -3,7 +3,7 @@
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from stackledger.domain.errors import Ambiguous, InvalidValue, NotFound, UsageError, near_names
@@ -159,27 +159,32 @@ _NAME_CONDITIONS = {
 }
 
 
-def _ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
-    """Return the terms of ORDER BY for `KEY`, `asc:KEY` or `desc:KEY`, or raise UsageError."""
-    direction, colon, key = (sort_by or default).partition(":")
+def sorted_by(sort_by: str, keys: Collection[str]) -> tuple[str, bool]:
+    """Return which of the keys `KEY`, `asc:KEY` or `desc:KEY` names, and whether to begin at its end; or UsageError."""
+    direction, colon, key = sort_by.partition(":")
     if not colon:
         direction, key = "asc", direction
     if direction not in {"asc", "desc"} or key not in keys:
         raise UsageError(
-            f"Cannot sort by {quoted(sort_by or '')}.",
+            f"Cannot sort by {quoted(sort_by)}.",
             hint=f"Sort by {', '.join(keys)}, with asc: or desc: before it if you like.",
             near=near_names(key, keys),
         )
-    return ", ".join(f"{term} {direction.upper()}" for term in keys[key].split(", "))
+    return key, direction == "desc"
 
 
-def _limit(page: int, size: int) -> str:
-    """Return LIMIT and OFFSET of a page, or raise UsageError."""
+def _ordering(sort_by: str | None, keys: Mapping[str, str], default: str) -> str:
+    """Return the terms of ORDER BY for `KEY`, `asc:KEY` or `desc:KEY`, or raise UsageError."""
+    key, descending = sorted_by(sort_by or default, keys)
+    return ", ".join(f"{term} {'DESC' if descending else 'ASC'}" for term in keys[key].split(", "))
+
+
+def check_page(page: int, size: int) -> None:
+    """Raise UsageError for a page that no list can have."""
     if page < 1:
         raise UsageError(f"There is no page {page}: pages count from 1.")
     if not 1 <= size <= MAX_SIZE:
         raise UsageError(f"A page cannot have {size} items: it has 1 to {MAX_SIZE:,}.")
-    return f"LIMIT {size} OFFSET {(page - 1) * size}"
 
 
 def listed(
@@ -189,10 +194,12 @@ def listed(
 
     `counted` says where the fold has counted what there is without filters; else all rows are looked through.
     """
-    limit = _limit(asked.page, asked.size)
+    check_page(asked.page, asked.size)
     order = _ordering(asked.sort_by, listing.sort_keys, listing.default_sort)
     rows = view.connection.execute(
-        f"SELECT {listing.columns} FROM {listing.source} WHERE {where} ORDER BY {order} {limit}", where.parameters
+        f"SELECT {listing.columns} FROM {listing.source} WHERE {where} ORDER BY {order}"
+        f" LIMIT {asked.size} OFFSET {(asked.page - 1) * asked.size}",
+        where.parameters,
     ).fetchall()
     if counted and not where.narrowed:
         return rows, _counted(view, *counted)

@@ -11,6 +11,7 @@ from contextlib import chdir, closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.program import Finished, completions, process, stackledger
 
@@ -186,9 +187,45 @@ def test_the_log_is_listed_shown_followed_and_counted() -> None:
         assert {event["type"] for event in found} == {"component.registered"}
     assert ok("log", "show", str(registered["position"]), "--output=json").json == registered
     assert "component.registered" in ok("log", "show", str(registered["position"])).out
-    tail = [json.loads(line) for line in ok("log", "tail", "-n", "3").out.splitlines()]
+    tail = [json.loads(line) for line in ok("log", "tail", "-n", "3", "--output=json").out.splitlines()]
     assert [event["position"] for event in tail] == sorted(positions)[-3:]
     assert ok("log", "stats").out
+
+
+def test_events_are_sorted_and_cut_as_every_list_is() -> None:
+    ok("stack", "copy", "default", "b")
+    ok("stack", "rename", "b", "a")
+
+    def positions(*arguments: str) -> list[int]:
+        return [event["position"] for event in ok("log", "list", "--output=json", *arguments).json["items"]]
+
+    newest_first = positions()
+    assert newest_first == positions("--sort-by=desc:position") == sorted(newest_first, reverse=True)
+    assert positions("--sort-by=position") == newest_first[::-1]
+    assert positions("--sort-by=position", "--size=2", "--page=2") == newest_first[::-1][2:4]
+    types = [e["type"] for e in ok("log", "list", "--sort-by=desc:type", "--output=json").json["items"]]
+    assert types == sorted(types, reverse=True)
+    by_time = positions("--sort-by=time", "--since=3", "--size=3")
+    assert by_time == [each for each in newest_first[::-1] if each >= 3][:3]
+    assert ok("log", "list", "--columns=type,position", "--size=1", "--output=csv").out.startswith(
+        "type,position\nstack."
+    )
+    refused = stackledger("log", "list", "--sort-by=tipe")
+    assert refused.status == 2
+    assert "Did you mean 'type'" in refused.err
+
+
+def test_the_end_of_the_log_is_printed_in_every_format_a_line_or_document_for_each_event() -> None:
+    ok("stack", "copy", "default", "b")
+    (line,) = ok("log", "tail", "-n", "1").out.splitlines()
+    assert "stack.registered" in line
+    assert (
+        ok("log", "tail", "-n", "2", "--output=csv", "--columns=position,type").out.splitlines()[0] == "position,type"
+    )
+    assert len(ok("log", "tail", "-n", "2", "--output=tsv").out.splitlines()) == 3
+    documents = list(yaml.safe_load_all(ok("log", "tail", "-n", "2", "--output=yaml").out))
+    assert [json.loads(each) for each in ok("log", "tail", "-n", "2", "--output=json").out.splitlines()] == documents
+    assert ok("log", "tail", "-n", "0", "--output=csv").out.count("\n") == 1
 
 
 def test_projections_are_listed_and_rebuilt(home: Path) -> None:

@@ -214,7 +214,7 @@ def test_views_pass_gaps_and_stop_where_they_have_read(log: str, postgres: Datab
 
 
 def test_a_log_that_is_followed_tells_what_somebody_else_appends(log: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stackledger", "log", "tail", "-f", "-n", "1"]
+    command = [sys.executable, "-m", "stackledger", "log", "tail", "-f", "-n", "1", "--output", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
         assert tail.stdout is not None
         assert json.loads(tail.stdout.readline())["type"] == "stack.registered"

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from stackledger.client import arguments
 from stackledger.client.arguments import kind_of
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
 from stackledger.client.session import Session
 from stackledger.domain.errors import NotFound, UsageError, near_names
 from stackledger.domain.names import quoted
+from stackledger.eventlog.stored import unpacked
+from stackledger.projections.listing import check_page, sorted_by
 
 if TYPE_CHECKING:
     from stackledger.client.log_results import Change, LogEvent
     from stackledger.eventlog.stored import StoredEvent
     from stackledger.projections.history import FieldChange
+
+_SORT_KEYS: dict[str, Callable[[StoredEvent], Any]] = {
+    "position": lambda stored: stored.position,
+    "time": lambda stored: unpacked(stored.position, stored.data)["time"],
+    "type": lambda stored: stored.type,
+}
 
 
 class HistoryClient(Session):
@@ -30,16 +39,19 @@ class HistoryClient(Session):
         actor: str | None = None,
         since: str | int | None = None,
         until: str | int | None = None,
+        sort_by: str | None = None,
         page: int = 1,
         size: int = 20,
     ) -> Page[LogEvent]:
-        """Return a page of the events, newest first.
+        """Return a page of the events, newest first unless `sort_by` says otherwise (`position`, `time`, `type`).
 
         `types` match with their version (`stack.registered/1`) or without. `since` and `until` are positions or times,
         both included. Raises NotFound for an actor or a type of event that there is not.
         """
         _ = self._ledger.log_id
-        wanted = tuple(tags)
+        check_page(arguments.number(page, "The page of a list"), arguments.number(size, "The size of a page"))
+        wanted = arguments.texts(tags, "The tags")
+        types = arguments.texts(types, "The types of event")
         if actor is not None:
             subject = self._ledger.directory.find("user", actor)
             if subject is None:
@@ -51,16 +63,22 @@ class HistoryClient(Session):
         reader = self._ledger.reader
         if types:
             _check_types(types, reader.counts_by_type())
-        matching = (
-            stored
-            for stored in reader.scan_back(before=last + 1, tags=wanted)
-            if stored.position >= first and _is_of(stored.type, types)
+        key, descending = sorted_by(sort_by or "desc:position", _SORT_KEYS)
+        scanned = (
+            reader.scan_back(before=last + 1, tags=wanted)
+            if descending
+            else reader.scan(after=first - 1, upto=last, tags=wanted)
         )
-        items = [self._event(stored) for stored in islice(matching, (page - 1) * size, page * size)]
+        matching = (stored for stored in scanned if first <= stored.position and _is_of(stored.type, types))
+        start, end = (page - 1) * size, page * size
+        if key != "position":
+            order = sorted(((_SORT_KEYS[key](stored), stored.position) for stored in matching), reverse=descending)
+            return Page([self.log_event(position) for _, position in order[start:end]], len(order), page, size)
+        items = [self._event(stored) for stored in islice(matching, start, end)]
         if not (wanted or types) and (first, last) == (1, reader.head()):
             total = sum(reader.counts_by_type().values())
         else:
-            total = (page - 1) * size + len(items) + sum(1 for _ in matching)
+            total = start + len(items) + sum(1 for _ in matching)
         return Page(items, total, page, size)
 
     def log_event(self, position: int) -> LogEvent:
@@ -172,7 +190,6 @@ class HistoryClient(Session):
 
     def _event(self, stored: StoredEvent) -> LogEvent:
         from stackledger.client.log_results import log_event
-        from stackledger.eventlog.stored import unpacked
 
         fields = unpacked(stored.position, stored.data)
         body = fields.pop("body")
