@@ -22,6 +22,10 @@
     │   ├── LogUnreachable         the server that keeps it cannot be reached, or does not let us in
     │   ├── LogDamaged             what is stored cannot be read
     │   └── LogTooNew              written by a newer program
+    ├── BrokerError           the broker between coordinators and workers
+    │   ├── BrokerUnreachable      it cannot be reached, or the connection to it was lost
+    │   ├── BrokerRefused          it does not let us in, or forbids what we ask
+    │   └── TopologyMismatch       its queues are missing, or were declared otherwise
     ├── SecretError           secret values cannot be read or kept
     ├── ArtifactError         the artifact store
     │   ├── ArtifactMissing        no object under that digest
@@ -179,11 +183,31 @@ class LogUnreachable(LogError):
 
 
 class LogDamaged(LogError):
-    """What is stored cannot be read."""
+    """What is stored cannot be read; `position` is that of the event, if it is a single one."""
+
+    def __init__(self, message: str, *, hint: str = "", near: Iterable[str] = (), position: int | None = None) -> None:
+        self.position = position
+        super().__init__(message, hint=hint, near=near)
 
 
 class LogTooNew(LogError):
     """Written by a newer program than this one."""
+
+
+class BrokerError(StackledgerError):
+    """The broker between coordinators and workers."""
+
+
+class BrokerUnreachable(BrokerError):
+    """It cannot be reached, or the connection to it was lost."""
+
+
+class BrokerRefused(BrokerError):
+    """It does not let us in, or forbids what we ask."""
+
+
+class TopologyMismatch(BrokerError):
+    """Its queues are missing, or were declared otherwise."""
 
 
 class SecretError(StackledgerError):

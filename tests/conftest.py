@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.support.object_servers import ObjectServer
     from tests.support.postgres import Databases
+    from tests.support.rabbitmq import PrivateNode
 
 # A blob repeats a failure anywhere. No deadline: how long an example takes says nothing on a busy machine.
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
@@ -29,11 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # What a person's own settings would change about a test.
 _FOREIGN = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+# Nobody's own accounts in a cloud are used either.
+_FOREIGN_BEGINNINGS = ("STACKLEDGER_", "AWS_", "AZURE_", "GOOGLE_")
 
 
 def _separate(home: Path, patch: pytest.MonkeyPatch) -> None:
     for name in [
-        name for name in os.environ if name.startswith("STACKLEDGER_") and name != "STACKLEDGER_TEST_POSTGRES"
+        name for name in os.environ if name.startswith("STACKLEDGER_") and not name.startswith("STACKLEDGER_TEST_")
     ]:
         patch.delenv(name)
     for name in _FOREIGN:
@@ -62,6 +66,24 @@ def postgres() -> Iterator[Databases]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_node() -> Iterator[PrivateNode]:
+    """A RabbitMQ node of this session's own; tests that use it are of the group `rabbitmq`, so that there is one."""
+    from tests.support.rabbitmq import private_node
+
+    with private_node() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def amqp_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a broker."""
+    from tests.support.rabbitmq import broker_url
+
+    with broker_url(lambda: request.getfixturevalue("rabbitmq_node")) as url:
+        yield url
+
+
 @pytest.fixture
 def postgres_log(postgres: Databases) -> Iterator[str]:
     """The address, for an administrator, of a log without any event."""
@@ -70,6 +92,33 @@ def postgres_log(postgres: Databases) -> Iterator[str]:
     with postgres.database() as address:
         make_empty_log(address)
         yield address
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectServer]:
+    """A server that speaks S3's language."""
+    from tests.support.object_servers import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[ObjectServer]:
+    """A server that speaks the language of Azure Blob Storage."""
+    from tests.support.object_servers import azure_server
+
+    with azure_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[ObjectServer]:
+    """Our own stand-in for Google Cloud Storage."""
+    from tests.support.object_servers import gcs_server
+
+    with gcs_server() as server:
+        yield server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
