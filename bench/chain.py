@@ -1,7 +1,8 @@
 """A chain of no-op steps on the local orchestrator against plain Python that keeps as much, as durably.
 
 The floor pickles each value into a file of its own with fsync, and commits three small rows per step with
-`synchronous=FULL`. Ours is the whole call of a pipeline: put together, pinned, run and recorded.
+`synchronous=FULL`. Ours is the whole call of a pipeline through the front door, in a home of its own: put together,
+pinned to the active stack, run, recorded, told of into a pipe, and its response read back.
 """
 
 from __future__ import annotations
@@ -10,40 +11,20 @@ import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TextIO
+from threading import Thread
+from unittest import mock
 
 from bench.append import PLACE
-from bench.figures import Figure, paired, took
-from stackledger.domain.component_types import ComponentType
-from stackledger.domain.event import Context, Recorded
-from stackledger.domain.events.runs import PinnedComponent, PinnedStack
-from stackledger.eventlog.handler import CommandHandler
-from stackledger.eventlog.ids import new_id
-from stackledger.eventlog.sqlite import SQLiteRecorder
-from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
-from stackledger.flavors.resolving import Redactor
-from stackledger.pipelines.pipeline import Pipeline, pipeline
-from stackledger.pipelines.plan import PipelinePlan
-from stackledger.pipelines.step import step
-from stackledger.workers.local import LocalOrchestrator, Services
+from bench.figures import Figure, paired, process_environment, took
+from stackledger import pipeline, step
+from stackledger.pipelines.pipeline import Pipeline
 
 STEPS = 50
-Run = Callable[[PipelinePlan], None]
-
-STACK = PinnedStack(
-    id=new_id(),
-    name="default",
-    position=4,
-    components=tuple(
-        PinnedComponent(id=new_id(), type=component_type, name="default", flavor="local", configuration={})
-        for component_type in (ComponentType.ORCHESTRATOR, ComponentType.ARTIFACT_STORE)
-    ),
-)
 
 
 @step
@@ -73,46 +54,35 @@ def counting(length: int, start: int) -> None:
 def measure() -> Iterator[Figure]:
     PLACE.mkdir(exist_ok=True)
     chains = (("no-op", passing, pass_on), ("a new value each", counting, count_up))
-    with TemporaryDirectory(dir=PLACE) as folder, closing(SQLiteRecorder(Path(folder) / "log.db")) as recorder:
-        run = runner(Path(folder), recorder)
+    with TemporaryDirectory(dir=PLACE) as folder:
         starts = count(step=1000)
         for name, chain, work in chains:
             with plain(Path(folder) / name, work.function) as floor:
-                pair = paired(partial(started, run, chain, starts), floor, 9)
+                home = process_environment({"STACKLEDGER_HOME": str(Path(folder) / "home")})
+                with mock.patch.dict(os.environ, home, clear=True), into_a_pipe():
+                    pair = paired(partial(called, chain, starts), floor, 9)
             yield took(f"chain of {STEPS} steps, {name} : pickles and rows", pair, at_most=2)
 
 
-def started(run: Run, chain: Pipeline, starts: Iterator[int]) -> None:
-    run(chain.plan(STEPS, next(starts)))
+def called(chain: Pipeline, starts: Iterator[int]) -> None:
+    chain(STEPS, next(starts))
 
 
-class _Nobody:
-    def happened(self, recorded: Recorded) -> None:
-        """Watch nothing."""
+@contextmanager
+def into_a_pipe() -> Iterator[None]:
+    """Have what is printed go through a pipe, as when somebody looks at it with `less`."""
+    reading, writing = os.pipe()
 
-    def show(self, stream: TextIO, text: str) -> None:
-        """Be in nobody's way."""
-        stream.write(text)
+    def drain() -> None:
+        while os.read(reading, 1 << 16):
+            pass
 
-
-def runner(home: Path, recorder: SQLiteRecorder) -> Run:
-    store = LocalArtifactStore(LocalArtifactStoreConfig(), home=home, component_id=new_id())
-    actor, host = new_id(), new_id()
-    moments = count(1_795_000_000_000_000)
-    services = Services(
-        handler=CommandHandler(recorder, new_id),
-        store=store,
-        make_context=lambda: Context(command_id=new_id(), time=next(moments), actor=actor, host=host),
-        new_id=new_id,
-        progress=_Nobody(),
-        redactor=Redactor(),
-    )
-    orchestrator = LocalOrchestrator(None, home=home, component_id=new_id())
-
-    def run(plan: PipelinePlan) -> None:
-        orchestrator.run(plan, STACK, services).raise_if_failed()
-
-    return run
+    reader = Thread(target=drain)
+    reader.start()
+    with open(writing, "w", encoding="utf-8") as pipe, redirect_stdout(pipe), redirect_stderr(pipe):
+        yield
+    reader.join()
+    os.close(reading)
 
 
 @contextmanager

@@ -14,24 +14,27 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Medians in seconds of two things measured in turns, and the median of the ratios of neighbours."""
+    """Medians in seconds of two things measured in turns."""
 
     ours: float
     floor: float
-    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the report. A ratio (ours : floor), or `ours` itself where there is no floor, has a target."""
+    """One line of the report. The ratio `ours : floor`, or `ours` itself where there is no floor, has a target."""
 
     name: str
     unit: str
     ours: float
     floor: float | None
-    ratio: float | None
     target: float
     at_least: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """That of the two numbers which are printed before it."""
+        return None if self.floor is None else self.ours / self.floor
 
     @property
     def met(self) -> bool:
@@ -42,12 +45,12 @@ class Figure:
 
 def took(name: str, pair: Pair, *, at_most: float) -> Figure:
     """Return the figure for how long something takes, in milliseconds, against its floor."""
-    return Figure(name, "ms", pair.ours * 1e3, pair.floor * 1e3, pair.ratio, at_most)
+    return Figure(name, "ms", pair.ours * 1e3, pair.floor * 1e3, at_most)
 
 
 def rate(name: str, pair: Pair, count: int, *, at_least: float) -> Figure:
     """Return the figure for how many of something are done in a second, against its floor."""
-    return Figure(name, "/s", count / pair.ours, count / pair.floor, 1 / pair.ratio, at_least, at_least=True)
+    return Figure(name, "/s", count / pair.ours, count / pair.floor, at_least, at_least=True)
 
 
 def paired(ours: Callable[[], object], floor: Callable[[], object], rounds: int) -> Pair:
@@ -58,7 +61,7 @@ def paired(ours: Callable[[], object], floor: Callable[[], object], rounds: int)
     ours()
     floor()
     pairs = [(_seconds(ours), _seconds(floor)) for _ in range(rounds)]
-    return Pair(median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs))
+    return Pair(median(a for a, _ in pairs), median(b for _, b in pairs))
 
 
 def paired_processes(

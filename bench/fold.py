@@ -39,9 +39,9 @@ def measure() -> Iterator[Figure]:
         _in_child("logged", log, views)
         ours = _in_child("folded", log, views)
         floor = _in_child("written", log, views)
-        pair = Pair(ours["seconds"], floor["seconds"], ours["seconds"] / floor["seconds"])
+        pair = Pair(ours["seconds"], floor["seconds"])
         yield took(f"folding {EVENTS:,} events : scan, decode, executemany", pair, at_most=4)
-        yield Figure("peak memory of that fold", "MiB", ours["mebibytes"], None, None, 200)
+        yield Figure("peak memory of that fold", "MiB", ours["mebibytes"], None, 200)
         yield took("data of stack list --as-of the middle : now", _stack_list(log, views), at_most=1.5)
         yield from _commands(Path(folder))
 
