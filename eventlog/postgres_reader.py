@@ -80,6 +80,7 @@ class PostgresReader:
 
     def _scan(self, tags: tuple[str, ...], after: int, upto: int, *, newest_first: bool) -> Iterator[StoredEvent]:
         most = _FIRST_PAGE
+        tags = self._rarest_first(tags, after, upto)
         while after < upto:
             rows, more = self._page(tags, after, upto, most, newest_first=newest_first)
             for row in rows:
@@ -109,8 +110,7 @@ class PostgresReader:
         """
         parameters: dict[str, Any] = {"after": after, "upto": upto, "most": most, "bytes": _PAGE_BYTES}
         if tags:
-            rarest = self._rarest(tags, after, upto)
-            parameters |= {"tag": rarest, "tags": list(tags)}
+            parameters |= {"tag": tags[0], "tags": list(tags)}
 
         def work(connection: Connection) -> list[Any]:
             with connection.cursor(binary=True) as cursor:
@@ -119,19 +119,19 @@ class PostgresReader:
         rows = self._server.asked(work)
         return rows, len(rows) == most or bool(rows and rows[-1][4] > _PAGE_BYTES)
 
-    def _rarest(self, tags: tuple[str, ...], after: int, upto: int) -> str:
-        if len(tags) == 1:
-            return tags[0]
+    def _rarest_first(self, tags: tuple[str, ...], after: int, upto: int) -> tuple[str, ...]:
+        if len(tags) <= 1:
+            return tags
         query = f"""
             SELECT tag FROM unnest(%(tags)s::text[]) AS given (tag) ORDER BY (
                 SELECT count(*) FROM (
                     SELECT 1 FROM {SCHEMA}.{TAGS} AS found
                     WHERE found.tag = given.tag AND main_id > %(after)s AND main_id <= %(upto)s LIMIT 65536
                 ) AS counted
-            ) LIMIT 1
+            )
         """
         parameters = {"tags": list(tags), "after": after, "upto": upto}
-        return str(self._server.asked(lambda connection: one(connection, query, parameters)))
+        return tuple(tag for (tag,) in self._server.asked(lambda found: found.execute(query, parameters).fetchall()))
 
 
 class Listener:

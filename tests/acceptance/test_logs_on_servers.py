@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -138,11 +139,14 @@ def test_doctor_warns_of_what_can_lose_events_or_change_them(log: str, postgres:
             while connection.execute("SHOW fsync").fetchone() != ("off",):
                 pass
             done = stackledger("doctor", "--output", "json", env={LOG: admin})
+            told = stackledger("status", env={LOG: admin}).err
         finally:
             connection.execute("ALTER SYSTEM RESET fsync")
             connection.execute("SELECT pg_reload_conf()")
     found = "\n".join(f"{each['status']}: {each['finding']}" for each in done.json["items"])
     assert done.status == 1
+    assert "The server has fsync=off" in told
+    assert "The server has synchronous_commit=off" in told
     assert "warning: The server has fsync=off" in found
     assert "warning: The server has synchronous_commit=off" in found
     assert "error: The triggers that refuse changes of events are gone" in found
@@ -217,6 +221,8 @@ def test_a_log_that_is_followed_tells_what_somebody_else_appends(log: str, tmp_p
     command = [sys.executable, "-m", "stackledger", "log", "tail", "-f", "-n", "1", "--output", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
         assert tail.stdout is not None
+        watchdog = threading.Timer(60, tail.kill)
+        watchdog.start()
         assert json.loads(tail.stdout.readline())["type"] == "stack.registered"
         other = {**os.environ, "STACKLEDGER_HOME": str(tmp_path / "other")}
         with closing(Client(home=tmp_path / "other", environment=other)) as client:
@@ -224,8 +230,8 @@ def test_a_log_that_is_followed_tells_what_somebody_else_appends(log: str, tmp_p
         kinds = []
         while "secret.created" not in kinds:
             kinds.append(json.loads(tail.stdout.readline())["type"])
+        watchdog.cancel()
         tail.send_signal(signal.SIGINT)
-        tail.wait(60)
 
 
 def test_a_server_that_went_away_is_said_with_a_way_out(log: str, postgres: Databases) -> None:

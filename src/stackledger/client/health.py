@@ -49,6 +49,11 @@ class HealthClient(StackClient, SecretClient, RunClient):
         from stackledger import __version__
 
         stack, scope = self.active_stack_and_scope()
+        if self._ledger.server is not None:
+            from stackledger.eventlog.postgres_health import wrong
+
+            for _, text in wrong(self._ledger.server):
+                self._notify(text)
         return {
             "version": __version__,
             "home": str(self._ledger.home),
