@@ -26,14 +26,13 @@ def init(
     ] = False,
 ) -> Done:
     """Give a folder an active stack of its own. It is a repository then; `stack set` in it holds for it alone."""
-    folder = (path or Path()).absolute()
-    there = None if template else call.client.repository_at(folder)
+    there = None if template else call.client.repository_at(path or Path())
     if there:
-        return Done(f"{folder} is a repository already; nothing was changed.", there.to_json())
-    repository = call.client.init_repository(folder, template=template)
+        return Done(f"{there.path} is a repository already; nothing was changed.", there.to_json())
+    repository = call.client.init_repository(path or Path(), template=template)
     written = f" with {repository.files} files of the template '{template}'" if template else ""
     return Done(
-        f"Initialized a Stackledger repository in {folder}{written}; its active stack is '{repository.active_stack}'.",
+        f"Initialized a Stackledger repository in {repository.path}{written}; its active stack is '{repository.active_stack}'.",
         repository.to_json(),
     )
 

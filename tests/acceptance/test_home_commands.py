@@ -106,6 +106,19 @@ def test_a_template_never_replaces_a_file_and_writes_all_or_nothing() -> None:
     assert "Did you mean 'starter'" in stackledger("init", "--template", "startr").err
 
 
+@pytest.mark.parametrize("arguments", [(), ("--path", "x"), ("--template", "starter")])
+def test_where_the_working_directory_was_deleted_a_repository_needs_a_whole_path(arguments: tuple[str, ...]) -> None:
+    there = Path("there").absolute()
+    gone = Path("gone")
+    gone.mkdir()
+    os.chdir(gone)
+    Path.cwd().rmdir()
+    done = stackledger("init", *arguments)
+    assert done.status == 1
+    assert "The working directory was deleted. Go to a folder that is there" in done.err
+    ok("init", "--path", str(there))
+
+
 def test_a_repository_whose_files_cannot_be_written_is_not_recorded() -> None:
     before = ok("log", "stats", "--output=json").json["position"]
     in_the_way = Path(".run.py.new")

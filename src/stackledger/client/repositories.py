@@ -48,6 +48,7 @@ class RepositoryClient(StackClient):
         """Return the repository that the folder is, or None."""
         from stackledger.client.home_results import Repository
 
+        path = _absolute(path)
         file = path / REPOSITORY_FOLDER / CONFIG_FILE
         try:
             if not file.exists():
@@ -71,6 +72,7 @@ class RepositoryClient(StackClient):
         from stackledger.domain.stack_state import Scope
         from stackledger.eventlog.ids import new_id
 
+        path = _absolute(path)
         if self.repository_at(path):
             raise AlreadyExists(
                 f"The folder {path} is a Stackledger repository already.",
@@ -100,6 +102,15 @@ class RepositoryClient(StackClient):
                 hint="Mend that, then give the command again.",
             ) from error
         return Repository(id=repository_id, path=str(path), active_stack=stack.name, files=len(files))
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise StackledgerError(
+            "The working directory was deleted.", hint="Go to a folder that is there, or give its whole path with --path."
+        ) from error
 
 
 def _unusable(path: Path, error: OSError) -> StackledgerError:
