@@ -38,11 +38,11 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, as-of
 	@$(RUN) deploy/demo.py
 
-test: $(READY) strace postgresql ## Run the tests (ARGS="-k name" and the like are passed on)
+test: $(READY) strace postgresql azurite ## Run the tests (ARGS="-k name" and the like are passed on)
 	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 # Not for people, so not in the list.
-.PHONY: strace postgresql
+.PHONY: strace postgresql azurite
 # The power-loss tests watch a writer's system calls with it. Where it cannot be had they skip, and fail in CI.
 strace:
 	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -59,6 +59,13 @@ postgresql:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null; } || \
 		echo "postgresql is missing: no test of logs on servers. Install it (Debian, Ubuntu: apt install postgresql)." >&2
 
+# The tests of artifact stores in Azure: newer versions need a newer Node than Debian has.
+azurite: .services/azurite
+.services/azurite:
+	@[ -n "$$STACKLEDGER_TEST_AZURE" ] || { command -v npm >/dev/null && echo "Installing azurite ..." >&2 && \
+		npm install --silent --no-audit --no-fund --prefix .services azurite@3.35.0 >&2 && touch $@; } || \
+		echo "azurite is missing: no test of artifacts in Azure. Install npm (Debian, Ubuntu: apt install npm)." >&2
+
 check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -69,7 +76,7 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 bench: $(READY) postgresql ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)
 
-soak: $(READY) strace postgresql ## Run the property and fault tests for as long as it is worth
+soak: $(READY) strace postgresql azurite ## Run the property and fault tests for as long as it is worth
 	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 format: $(READY) ## Format the code and mend what ruff can

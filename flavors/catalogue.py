@@ -57,6 +57,24 @@ _BUILT_IN = (
         "Keeps artifacts in a folder of this machine.",
     ),
     FlavorEntry(
+        ComponentType.ARTIFACT_STORE,
+        "s3",
+        "stackledger.flavors.object_stores:S3Flavor",
+        "Keeps artifacts in S3, or in what speaks its language: MinIO, Ceph, R2.",
+    ),
+    FlavorEntry(
+        ComponentType.ARTIFACT_STORE,
+        "gcs",
+        "stackledger.flavors.object_stores:GcsFlavor",
+        "Keeps artifacts in Google Cloud Storage.",
+    ),
+    FlavorEntry(
+        ComponentType.ARTIFACT_STORE,
+        "azure",
+        "stackledger.flavors.object_stores:AzureFlavor",
+        "Keeps artifacts in Azure Blob Storage.",
+    ),
+    FlavorEntry(
         ComponentType.METADATA_STORE,
         "sqlite",
         "stackledger.flavors.sqlite_metadata_store:SqliteMetadataStoreFlavor",

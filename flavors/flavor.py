@@ -143,3 +143,8 @@ class Flavor:
     @classmethod
     def prepare(cls, config: FlavorConfig, home: Path, component_id: str) -> None:
         """Make and check what a new component needs on this machine, or raise; most need nothing."""
+
+    @classmethod
+    def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  for those that are so only with some configurations
+        """Say whether only this machine can use such a component: a fleet cannot share it."""
+        return False

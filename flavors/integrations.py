@@ -11,8 +11,11 @@ from stackledger.domain.names import folded, quoted
 
 # As the extras of the same names in pyproject.toml; a test compares them.
 _REQUIREMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "azure": ("artifacts in Azure Blob Storage", ("obstore>=0.12",)),
+    "gcs": ("artifacts in Google Cloud Storage", ("obstore>=0.12",)),
     "numpy": ("arrays and scalars between steps, as npy", ("numpy>=2.4",)),
     "pandas": ("frames and series between steps, as Parquet", ("pandas>=3.0", "pyarrow>=22")),
+    "s3": ("artifacts in S3, and in what speaks its language", ("obstore>=0.12",)),
     "sklearn": (
         "models of scikit-learn between steps",
         ("scikit-learn>=1.9",),

@@ -255,6 +255,11 @@ class LocalArtifactStoreFlavor(Flavor):
         assert isinstance(config, LocalArtifactStoreConfig)
         LocalArtifactStore(config, home=home, component_id=component_id).check()
 
+    @classmethod
+    def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  wherever the folder is
+        """Say that a folder is this machine's."""
+        return True
+
 
 def _token() -> str:
     return os.urandom(12).hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.flavors.flavor import Flavor
+from stackledger.flavors.flavor import Flavor, FlavorConfig
 
 
 class LocalOrchestratorFlavor(Flavor):
@@ -15,3 +15,8 @@ class LocalOrchestratorFlavor(Flavor):
     provisioning = (
         "The local orchestrator runs steps in the process that starts the run: there is nothing to start or stop."
     )
+
+    @classmethod
+    def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  it takes no configuration
+        """Say that this machine runs the steps."""
+        return True

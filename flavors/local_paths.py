@@ -9,7 +9,7 @@ from stackledger.domain.errors import NotFound
 from stackledger.domain.names import quoted
 from stackledger.flavors import catalogue
 
-_SERVED_BY = {"s3": "s3", "gs": "gcp", "gcs": "gcp", "az": "azure", "abfs": "azure", "abfss": "azure", "mysql": "mysql"}
+_SERVED_BY = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "mysql": "mysql"}
 
 
 def absolute(value: str, component_type: ComponentType) -> str:

@@ -68,3 +68,8 @@ class SqliteMetadataStoreFlavor(Flavor):
         """Make and check the file."""
         assert isinstance(config, SqliteMetadataStoreConfig)
         SqliteMetadataStore(config, home=home, component_id=component_id).check()
+
+    @classmethod
+    def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  wherever the file is
+        """Say that a file is this machine's."""
+        return True

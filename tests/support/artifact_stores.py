@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import obstore
+
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
 from stackledger.domain.ports import ArtifactStore, Stored
+from stackledger.flavors.catalogue import load_implementation
+from stackledger.flavors.flavor import Flavor
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
+from stackledger.flavors.object_artifact_store import ObjectArtifactStore
+from stackledger.flavors.object_stores import AzureFlavor, GcsFlavor, S3Flavor
+from tests.support.object_servers import ObjectServer
 
 
 class MemoryArtifactStore:
@@ -82,6 +89,25 @@ def opened_locally(root: Path) -> Opened:
         path.write_bytes(data)
 
     return Opened(local_store(root), tamper)
+
+
+def object_store(configuration: Mapping[str, object]) -> ObjectArtifactStore:
+    """Return a store in object storage; the scheme of its path says of which flavor."""
+    scheme = str(configuration["path"]).partition("://")[0]
+    flavor: type[Flavor] = {"s3": S3Flavor, "gs": GcsFlavor, "az": AzureFlavor}[scheme]
+    config = flavor.config_class.model_validate(configuration)
+    made = load_implementation(flavor)(config, home=Path("unused"), component_id="1")
+    assert isinstance(made, ObjectArtifactStore)
+    return made
+
+
+def opened_in(server: ObjectServer) -> Opened:
+    store = object_store(server.configuration())
+
+    def tamper(digest: str, data: bytes) -> None:
+        obstore.put(store._store, f"sha256/{digest}", data)
+
+    return Opened(store, tamper)
 
 
 def _checked(digest: str) -> str:

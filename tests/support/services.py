@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import socket
+import sys
+from contextlib import closing
 from typing import NoReturn
 
 import pytest
@@ -12,3 +17,19 @@ def missing(service: str, why: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that started it ends, however that ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

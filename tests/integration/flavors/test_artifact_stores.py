@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
-from tests.support.artifact_stores import Opened, opened_in_memory, opened_locally
+from tests.support.artifact_stores import Opened, opened_in, opened_in_memory, opened_locally
 from tests.support.processes import ended, forked
 
 OPENERS = {"memory": opened_in_memory, "local": opened_locally}
@@ -31,9 +31,11 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=[*OPENERS, "s3", "gcs", "azure"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
-    return OPENERS[request.param](tmp_path / "store")
+    if request.param in OPENERS:
+        return OPENERS[request.param](tmp_path / "store")
+    return opened_in(request.getfixturevalue(request.param))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from stackledger.flavors import catalogue
 from stackledger.flavors.catalogue import FlavorEntry
 
 STORE = ComponentType.ARTIFACT_STORE
+BUILT_IN = ["local", "s3", "gcs", "azure"]
 
 PROJECT = """
 from stackledger.domain.component_types import ComponentType
@@ -68,10 +69,13 @@ def test_the_catalogue_lists_each_built_in_flavor_of_a_type() -> None:
     assert [(entry.type.value, entry.name) for entry in catalogue.entries()] == [
         ("orchestrator", "local"),
         ("artifact_store", "local"),
+        ("artifact_store", "s3"),
+        ("artifact_store", "gcs"),
+        ("artifact_store", "azure"),
         ("metadata_store", "sqlite"),
         ("container_registry", "default"),
     ]
-    assert [entry.name for entry in catalogue.entries(STORE)] == ["local"]
+    assert [entry.name for entry in catalogue.entries(STORE)] == BUILT_IN
     assert catalogue.entries(ComponentType.ALERTER) == []
 
 
@@ -106,7 +110,7 @@ def test_a_registered_flavor_is_listed_found_and_loaded(project: Path) -> None:
     registered = [(STORE, "shelf", "shelf_project.Shelf")]
     entry = catalogue.find(STORE, "Shelf", registered)
     assert entry.custom
-    assert [found.name for found in catalogue.entries(STORE, registered)] == ["local", "shelf"]
+    assert [found.name for found in catalogue.entries(STORE, registered)] == [*BUILT_IN, "shelf"]
     assert catalogue.load(entry, [project]).__name__ == "Shelf"
 
 
@@ -126,7 +130,7 @@ def test_another_package_brings_flavors_by_entry_points(monkeypatch: pytest.Monk
         importlib.metadata.EntryPoint("shelf", "shelf_project:Shelf", catalogue.GROUP),
     ]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == catalogue.GROUP else [])
-    assert [entry.name for entry in catalogue.entries(STORE)] == ["local", "shelf"]
+    assert [entry.name for entry in catalogue.entries(STORE)] == [*BUILT_IN, "shelf"]
     assert catalogue.find(STORE, "local").source.startswith("stackledger.")
     assert catalogue.load(catalogue.find(STORE, "shelf"), [project]).name == "shelf"
 

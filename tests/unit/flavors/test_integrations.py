@@ -50,8 +50,11 @@ def test_an_integration_is_not_installed_if_a_library_is_missing(monkeypatch: py
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert {each.name: each.installed for each in integrations.integrations()} == {
+        "azure": True,
+        "gcs": True,
         "numpy": True,
         "pandas": False,
+        "s3": True,
         "sklearn": True,
     }
 

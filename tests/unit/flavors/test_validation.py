@@ -275,7 +275,7 @@ def test_places_are_kept_in_one_form(
 @pytest.mark.parametrize(
     ("flavor", "given", "message"),
     [
-        (LOCAL_STORE, "s3://bucket/x", r"has the scheme 's3', but a path of this machine is wanted\."),
+        (LOCAL_STORE, "ftp://host/x", r"has the scheme 'ftp', but a path of this machine is wanted\."),
         (LOCAL_STORE, "", r"the path is empty"),
         (LOCAL_STORE, "a\0b", r"cannot be printed"),
         (LOCAL_STORE, "a\udcffb", r"is not text in UTF-8"),
@@ -296,11 +296,10 @@ def test_places_that_cannot_be_meant_are_refused(
         validated(of_flavor(component_type, name), {field: given})
 
 
-def test_a_scheme_that_another_flavor_serves_is_answered_with_that_flavor(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = catalogue.FlavorEntry(ComponentType.ARTIFACT_STORE, "s3", "a:B", "")
-    monkeypatch.setattr(catalogue, "_BUILT_IN", (*catalogue._BUILT_IN, entry))
-    with pytest.raises(InvalidConfiguration, match=r"; the flavor 's3' serves s3://\."):
-        validated(of_flavor(ComponentType.ARTIFACT_STORE, "local"), {"path": "s3://bucket"})
+@pytest.mark.parametrize(("scheme", "serves"), [("s3", "s3"), ("gs", "gcs"), ("az", "azure"), ("abfs", "azure")])
+def test_a_scheme_that_another_flavor_serves_is_answered_with_that_flavor(scheme: str, serves: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=rf"; the flavor '{serves}' serves {scheme}://\."):
+        validated(of_flavor(ComponentType.ARTIFACT_STORE, "local"), {"path": f"{scheme}://bucket"})
 
 
 class Tree(BaseModel):
