@@ -72,6 +72,20 @@ def test_structured_values_are_given_and_shown_as_json() -> None:
         assert stackledger("alerter", "update", "x", f"--options={wrong}").status == 1
 
 
+def test_a_flavor_is_described_with_its_fields_and_listed_without() -> None:
+    ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_described"))
+    described = ok("alerter", "flavor", "describe", "mine")
+    (token,) = [line for line in described.splitlines() if "token" in line]
+    assert "a reference to a secret" in token
+    (url,) = [line for line in described.splitlines() if "url" in line]
+    assert "[required]" in url
+    assert "secret" not in url
+    fields = json_of("alerter", "flavor", "describe", "mine")["fields"]
+    assert [field["name"] for field in fields if field["secret"]] == ["token"]
+    (listed,) = json_of("alerter", "flavor", "list")["items"]
+    assert set(listed) == {"name", "type", "source", "custom", "summary"}
+
+
 def test_a_flavor_whose_code_is_gone_can_be_deleted() -> None:
     ok("alerter", "flavor", "register", write_alerter_flavor(Path.cwd(), "flavors_soon_gone"))
     Path("flavors_soon_gone.py").unlink()
