@@ -6,7 +6,18 @@ import sys
 import pytest
 
 # Each of these costs more than a query. Rich draws tables, so it is not among them.
-HEAVY = ("pydantic", "eventsourcing", "cryptography", "keyring", "yaml", "numpy", "pandas", "pyarrow", "sklearn")
+HEAVY = (
+    "pydantic",
+    "eventsourcing",
+    "psycopg",
+    "cryptography",
+    "keyring",
+    "yaml",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+)
 
 # A program of its own, since this process has imported most of them.
 PROGRAM = f"""

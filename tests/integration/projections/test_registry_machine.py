@@ -30,7 +30,7 @@ class RegistryWithViews(Registry):
     def read_the_views(self) -> None:
         self.reader.events = [
             StoredEvent(each.position, each.event.type, tuple(each.event.tags), each.event.data)
-            for each in self.recorder.events
+            for each in self.recorder.read()
         ]
         everything = Asked(size=MAX_SIZE)
 
