@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from stackledger.domain.errors import InvalidConfiguration, near_names
+from stackledger.domain.errors import InvalidConfiguration, NotFound, SecretError, StackledgerError, near_names
 from stackledger.domain.names import quoted, visible
 from stackledger.domain.references import refuse_literal_secrets
 from stackledger.flavors.field_types import takes_structure, takes_text, type_words
@@ -95,10 +95,29 @@ def configured(
         _refuse(flavor, error, known)
 
 
-def prepare(flavor: type[Flavor], configuration: Mapping[str, JsonValue], home: Path, component_id: str) -> None:
-    """Make and check what a new component needs on this machine; one that needs a secret for that is left as it is."""
-    if not any(map(holds_reference, configuration.values())):
-        flavor.prepare(flavor.config_class.model_validate(configuration), home, component_id)
+def prepare(
+    flavor: type[Flavor],
+    configuration: Mapping[str, JsonValue],
+    home: Path,
+    component_id: str,
+    lookup: Callable[[str], Mapping[str, str]],
+) -> None:
+    """Make and check what a new component needs, with the values that its references stand for.
+
+    Where a value cannot be had, nothing is done: a variable may be set only where the component is used, and the
+    registry itself refuses a secret that is not there. `lookup` gives the values of a secret by its name.
+    """
+    redactor = Redactor()
+    try:
+        config = configured(flavor, configuration, lookup, redactor)
+    except (NotFound, SecretError):
+        return
+    try:
+        flavor.prepare(config, home, component_id)
+    except StackledgerError as error:
+        error.message, error.hint = redactor.redacted(error.message), redactor.redacted(error.hint)
+        error.args = (error.message,)
+        raise
 
 
 def _refuse_depth(configuration: Mapping[str, object]) -> None:

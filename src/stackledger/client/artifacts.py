@@ -5,7 +5,7 @@ Queries and results are imported where they are used: commands about the registr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client import arguments
@@ -14,7 +14,6 @@ from stackledger.client.moments import iso
 from stackledger.client.results import Page
 from stackledger.domain.errors import FlavorError, NotFound, StackledgerError, raised
 from stackledger.domain.names import quoted
-from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
     from stackledger.client.run_results import Artifact
@@ -156,13 +155,6 @@ class ArtifactClient(ComponentClient):
                 f"Making {quoted(flavor.implementation)} of the {component_type.words} flavor {flavor.name!r} failed:"
                 f" {raised(type(error).__name__, str(error))}."
             ) from error
-
-    def _secret_lookup(self) -> Callable[[str], Mapping[str, str]]:
-        def lookup(name: str) -> Mapping[str, str]:
-            row = self._read(lambda view: registry_queries.secret(view, name, prefix=False))
-            return self._ledger.secret_values.read(row.id)
-
-        return lookup
 
 
 def _version(view: View, name: str, version: int | None) -> ArtifactRow:

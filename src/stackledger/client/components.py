@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +229,7 @@ class ComponentClient(Session):
             secrets=self._secret_ids(checked),
         )
         if not self._dry_run:
-            prepare(loaded, checked, self._ledger.home, command.component_id)
+            prepare(loaded, checked, self._ledger.home, command.component_id, self._secret_lookup())
         return command
 
     def _flavor(
@@ -243,6 +243,13 @@ class ComponentClient(Session):
 
     def _search_path(self) -> list[Path]:
         return [*filter(None, (working_directory(), self._ledger.repository))]
+
+    def _secret_lookup(self) -> Callable[[str], Mapping[str, str]]:
+        def lookup(name: str) -> Mapping[str, str]:
+            row = self._read(lambda view: registry_queries.secret(view, name, prefix=False))
+            return self._ledger.secret_values.read(row.id)
+
+        return lookup
 
     def _secret_ids(self, configuration: Mapping[str, object]) -> dict[str, str]:
         """Return the ids of the secrets that the configuration names; those that are not there are left out."""

@@ -34,7 +34,7 @@ def test_a_store_without_a_path_has_a_folder_of_its_own_at_home(tmp_path: Path) 
 
 def test_preparing_makes_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
     flavor = catalogue.load(catalogue.find(ComponentType.ARTIFACT_STORE, "local"))
-    prepare(flavor, {"path": str(tmp_path / "deep" / "store")}, tmp_path, "c1")
+    prepare(flavor, {"path": str(tmp_path / "deep" / "store")}, tmp_path, "c1", dict[str, dict[str, str]]().__getitem__)
     assert (tmp_path / "deep" / "store").is_dir()
     assert files_of(tmp_path) == []
 
@@ -43,7 +43,9 @@ def test_preparing_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     flavor = catalogue.load(catalogue.find(ComponentType.ARTIFACT_STORE, "local"))
     with pytest.raises(ArtifactError, match=r"cannot make the store's folder: Not a directory\. A file stands where"):
-        prepare(flavor, {"path": str(tmp_path / "file" / "store")}, tmp_path, "c1")
+        prepare(
+            flavor, {"path": str(tmp_path / "file" / "store")}, tmp_path, "c1", dict[str, dict[str, str]]().__getitem__
+        )
 
 
 def test_objects_are_read_only(tmp_path: Path) -> None:

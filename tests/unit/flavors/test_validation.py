@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -23,7 +24,14 @@ from pydantic import (
 )
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import InvalidConfiguration, InvalidValue, LiteralSecret, SecretError
+from stackledger.domain.errors import (
+    ArtifactError,
+    InvalidConfiguration,
+    InvalidValue,
+    LiteralSecret,
+    NotFound,
+    SecretError,
+)
 from stackledger.flavors import catalogue
 from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field, secret_field
 from stackledger.flavors.resolving import Redactor
@@ -236,12 +244,35 @@ def test_fields_are_described_in_words() -> None:
     }
 
 
-def test_preparing_waits_while_the_configuration_needs_a_secret(tmp_path: Path) -> None:
+def test_a_component_is_prepared_with_the_values_of_its_references(tmp_path: Path) -> None:
     Shelf.prepared.clear()
-    prepare(Shelf, NEEDED, tmp_path, "1")
-    assert Shelf.prepared == []
-    prepare(Shelf, {"bucket": "b", "token": "given"}, tmp_path, "1")
+    prepare(Shelf, NEEDED, tmp_path, "1", {"shelf": {"token": "given"}}.__getitem__)
     assert Shelf.prepared == [(ShelfConfig(bucket="b", token="given"), tmp_path, "1")]
+
+
+@pytest.mark.parametrize("token", ["{{shelf.other}}", "{{nowhere.token}}", "env:NOBODY_SET_THIS"])
+def test_nothing_is_prepared_while_a_value_cannot_be_had(tmp_path: Path, token: str) -> None:
+    def lookup(name: str) -> Mapping[str, str]:
+        if name != "shelf":
+            raise NotFound("no such secret")
+        return {"token": "given"}
+
+    Shelf.prepared.clear()
+    prepare(Shelf, {"bucket": "b", "token": token}, tmp_path, "1", lookup)
+    assert Shelf.prepared == []
+
+
+def test_what_is_wrong_is_told_without_the_value_of_a_secret(tmp_path: Path) -> None:
+    class Talkative(Shelf):
+        @classmethod
+        def prepare(cls, config: FlavorConfig, home: Path, component_id: str) -> None:  # noqa: ARG003 - as it is called
+            assert isinstance(config, ShelfConfig)
+            raise ArtifactError(f"{config.token} is not let in", hint=f"give another than {config.token}")
+
+    with pytest.raises(ArtifactError) as refused:
+        prepare(Talkative, NEEDED, tmp_path, "1", {"shelf": {"token": "hunter2"}}.__getitem__)
+    assert str(refused.value) == "*** is not let in give another than ***"
+    assert "hunter2" not in repr(refused.value)
 
 
 LOCAL_STORE = (ComponentType.ARTIFACT_STORE, "local", "path")
