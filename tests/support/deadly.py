@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from stackledger.cli.app import main
 from tests.support.at_once import run_into
 from tests.support.processes import ended, forked
@@ -46,7 +48,16 @@ def killed_at(instant: int, arguments: Sequence[str], home: Path) -> int | None:
             touch()
             return super().executemany(*arguments)
 
+    execute = psycopg.Cursor.execute
+
+    def executed(cursor: Any, *arguments: Any, **options: Any) -> Any:
+        touch()
+        found = execute(cursor, *arguments, **options)
+        touch()  # the server has done it, and nobody knows
+        return found
+
     def work() -> None:
+        psycopg.Cursor.execute = executed  # type: ignore[assignment]
         connect = sqlite3.connect
         sqlite3.connect = lambda *given, **options: connect(*given, **{"factory": Deadly, **options})
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the process ends with it
