@@ -19,6 +19,7 @@ from stackledger.cli.calls import Call, Result, show
 from stackledger.cli.lazy import PLAIN, SETTINGS, LazyGroup, Stub
 from stackledger.cli.printing import Listing
 from stackledger.cli.talk import say
+from stackledger.domain.errors import LogDamaged
 
 Bundle = Callable[[], Mapping[str, tuple[Any, Any]]]
 """Makes options: their annotations and defaults by name."""
@@ -201,14 +202,22 @@ class Group:
         )(run)
         return typer.main.get_command(app)
 
+    def _announce(self, call: Call) -> None:
+        try:
+            stack, scope = call.client.active_stack_and_scope()
+        except LogDamaged:
+            if call.as_of is None:
+                raise
+            return  # what was before the damage can be seen without it
+        say(call.client.which_log())
+        say(f"Running with active stack: '{stack.name}' ({scope})")
+
     def _run(self, declared: Declared, call: Call, values: Mapping[str, Any]) -> None:
         from stackledger.client import DryRun
 
         try:
             if self.announce:
-                stack, scope = call.client.active_stack_and_scope()
-                say(call.client.which_log())
-                say(f"Running with active stack: '{stack.name}' ({scope})")
+                self._announce(call)
             show(declared.function(call, **values), call)
         except DryRun as stopped:
             show(_events(stopped.events), call)

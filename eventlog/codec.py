@@ -40,7 +40,12 @@ def encode(event: Event, envelope: Envelope) -> bytes:
     if b"://" in data and b"@" in data:
         _refuse_url_passwords(stored)
     if len(data) > MAX_DATA:
-        raise InvalidValue(f"{event.TYPE} has {len(data):,} bytes; an event has at most {MAX_DATA:,}.")
+        sizes = {name: len(msgpack.packb(value)) for name, value in stored["body"].items()}
+        large = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size > MAX_DATA // 10)
+        raise InvalidValue(
+            f"{event.TYPE} would have {len(data):,} bytes ({large}); an event has at most {MAX_DATA:,}.",
+            hint="Keep what is large in a file, or have a step return it, and hand over its name.",
+        )
     return bytes(data)
 
 
@@ -60,7 +65,9 @@ def decode(stored: StoredEvent, upcasters: Upcasters = UPCASTERS) -> Recorded:
     try:
         event = event_type.model_validate(body)
     except ValidationError as error:
-        raise misshapen(stored.position, stored.type, error) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        wrong = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        raise misshapen(stored.position, stored.type, wrong) from error
     return Recorded(
         position=stored.position,
         envelope=Envelope(**{field: envelope[field] for field in ENVELOPE}),

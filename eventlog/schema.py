@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stackledger.domain.errors import InvalidValue, LogBusy, LogDamaged, LogError, LogTooNew
+from stackledger.eventlog.stored import unreadable
 
 APPLICATION_ID = 0x53544C47  # "STLG"
 FORMAT = 1
@@ -100,11 +101,8 @@ class Selection(NamedTuple):
         rows: list[Row] = []
         size = 0
         for row in cursor:
-            # SQLite keeps any value in any column: only what this program writes is sure to have the column's type.
-            if type(row[1]) is not str or type(row[3]) is not bytes:
-                raise LogDamaged(f"The event at position {row[0]} cannot be read: type or data are of another kind.")
             rows.append(row)
-            size += len(row[3])
+            size += len(row[3]) if type(row[3]) is bytes else 0
             if size > _PAGE_BYTES:
                 cursor.close()
                 return Page(rows, more=True)
@@ -180,14 +178,17 @@ def tags_text(tags: Sequence[str]) -> str:
 
 
 def tags_of(row: Row) -> list[str]:
-    """Return the tags of a row in stored order, or raise LogDamaged."""
+    """Return the tags of a row in stored order, or raise LogDamaged where the row is not as this program writes it."""
+    # SQLite keeps any value in any column.
+    if type(row[1]) is not str or type(row[3]) is not bytes:
+        raise unreadable(row[0], "its type or its data are of another kind")
     try:
         tags, end = _FROM_JSON(row[2])
         if end != len(row[2]) or not isinstance(tags, list):
             raise ValueError("they are not one list")
         "".join(tags)  # the quickest way to ask whether all of them are text
     except (TypeError, ValueError, RecursionError) as error:
-        raise LogDamaged(f"The tags of the event at position {row[0]} cannot be read: {error}.") from error
+        raise unreadable(row[0], f"its tags are no list of texts ({error})") from error
     return tags
 
 

@@ -80,12 +80,26 @@ def unpacked(position: int, data: bytes) -> dict[str, Any]:
         stored: dict[str, Any] = msgpack.unpackb(data)
         check_fields(stored)
     except KeyError as error:
-        raise LogDamaged(f"The event at position {position} cannot be read: it has no {error.args[0]}.") from error
-    except Exception as error:  # msgpack raises a family of ValueErrors, TypeErrors and its own
-        raise LogDamaged(f"The event at position {position} cannot be read: {error}.") from error
+        raise unreadable(position, f"it has no {error.args[0]}") from error
+    except Exception as error:  # msgpack raises a family of ValueErrors, TypeErrors and its own, some without a word
+        raise unreadable(position, str(error) or "its data are not in the form of msgpack") from error
     return stored
+
+
+def unreadable(position: int, why: str) -> LogDamaged:
+    """Return what to raise for an event that cannot be read."""
+    return _damaged(position, f"The event at position {position} cannot be read: {why}.")
 
 
 def misshapen(position: int, type_name: str, error: Exception) -> LogDamaged:
     """Return what one of MISSHAPEN means for the event at a position."""
-    return LogDamaged(f"The body of {type_name} at position {position} is not as it should be: {error!r}.")
+    return _damaged(position, f"The body of {type_name} at position {position} is not as it should be: {error!r}.")
+
+
+def _damaged(position: int, message: str) -> LogDamaged:
+    before = f" What was before it is still there: `--as-of {position - 1}`." if position > 1 else ""
+    return LogDamaged(
+        message,
+        hint=f"Restore the log from a copy: no command of Stackledger writes such an event.{before}",
+        position=position,
+    )

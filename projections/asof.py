@@ -62,19 +62,22 @@ def as_of(view: View, text: str, *, now: int) -> View:
 
     A time names the last position whose log time (the greatest time recorded so far) is not later; a time that is
     not before `now`, in microseconds since 1970, names the newest position. Raises UsageError for what cannot be
-    understood, NotFound for a position that the log has not reached.
+    understood, NotFound for a position that the log has not reached, LogDamaged for what is not before the damage.
     """
     asked = parsed(text)
     if asked.position is not None:
         if asked.position > view.newest:
+            if view.damage:
+                raise view.damage
             raise NotFound(
                 f"There is no position {asked.position} yet: the log ends at {view.newest}.",
                 hint="Give a smaller one, or none for what is there now.",
             )
         return view._replace(position=asked.position)
-    if asked.time is None or asked.time >= now:
-        return view
-    return view._replace(position=_position_at(view, asked.time))
+    position = view.newest if asked.time is None or asked.time >= now else _position_at(view, asked.time)
+    if view.damage and position == view.newest:
+        raise view.damage  # nobody knows when the next event was
+    return view._replace(position=position)
 
 
 def position_before(view: View, text: str, *, now: int) -> int:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from stackledger.domain.errors import NotFound, StackledgerError, near_names
+from stackledger.domain.errors import LogDamaged, NotFound, StackledgerError, near_names
 from stackledger.domain.names import quoted
 from stackledger.eventlog.stored import LogReader
 from stackledger.projections.schema import CHECKPOINTS, VIEWS
@@ -42,12 +42,16 @@ def is_damage(error: Exception) -> bool:
 
 
 class View(NamedTuple):
-    """The views as of `position`, of which `newest` is the last that they hold. Later changes do not show through."""
+    """The views as of `position`, of which `newest` is the last that they hold. Later changes do not show through.
+
+    `damage` is what keeps the views from going on behind `newest`.
+    """
 
     connection: sqlite3.Connection
     reader: LogReader
     position: int
     newest: int
+    damage: LogDamaged | None = None
 
 
 class ProjectionStatus(NamedTuple):
@@ -75,18 +79,20 @@ class Views:
         self._reader = reader
         self._notify = notify
 
-    def read(self, query: Callable[[View], Result]) -> Result:
+    def read(self, query: Callable[[View], Result], *, past: bool = False) -> Result:
         """Return what `query` reads in the views, which hold at least all that was in the log at the call.
 
-        `query` may be called again if the file turns out to be damaged, so it does nothing but read.
+        `query` may be called again if the file turns out to be damaged, so it does nothing but read. With `past` it
+        looks back: where the log is damaged the views then end in front of that, as `damage` says.
         """
         needed: int | None = None
+        damage: LogDamaged | None = None
         for tries in range(_TRIES):
             try:
                 with closing(self._opened()) as connection:
                     position = self._position(connection, needed)
                     if position is not None:
-                        return query(View(connection, self._reader, position, position))
+                        return query(View(connection, self._reader, position, position, damage))
             except FAILURES as error:
                 problem: Exception | None = error
             else:
@@ -95,7 +101,13 @@ class Views:
             discard = problem is not None and is_damage(problem) and tries > 0
             if discard:
                 self._notify(f"The views in {self._path} are damaged ({problem}): building them anew from the log.")
-            needed = self._catch_up(discard=discard)
+            try:
+                needed = self._catch_up(discard=discard)
+            except LogDamaged as error:
+                if not past:
+                    raise
+                needed, damage = 0, error
+                self._notify(f"The log is damaged: {error.message}")
         raise ViewsUnusable(
             f"The views in {self._path} cannot be read{f': {problem}' if problem else ''}.",
             hint="They are only a copy of what is in the log: `stackledger projection rebuild` builds them anew."

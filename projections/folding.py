@@ -74,7 +74,9 @@ class Writer(NamedTuple):
         except (*FAILURES, OSError) as error:
             raise ViewsUnusable(
                 f"The views in {self.path} cannot be built: {error}.",
-                hint="They only copy what is in the log: make room, or give the rights to write, and try again.",
+                hint="They only copy what is in the log: "
+                + ("move that folder away" if self.path.is_dir() else "make room, or give the rights to write")
+                + ", and try again.",
             ) from error
         finally:
             lock.close()
@@ -165,6 +167,17 @@ class _Fold:
         return min(int(target.position) for target in self._targets())
 
     def add(self, batch: list[StoredEvent]) -> None:
+        """Fold what is new in a batch, or raise LogDamaged with the views at the last event that can be folded."""
+        try:
+            self._add(batch)
+        except LogDamaged:
+            if len(batch) == 1:
+                raise
+            half = len(batch) // 2
+            self.add(batch[:half])
+            self.add(batch[half:])
+
+    def _add(self, batch: list[StoredEvent]) -> None:
         """Fold what is new in a batch; its rows and the checkpoints come into the file together or not at all."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -230,9 +243,8 @@ class _Target:
             try:
                 self._rows.flush()
             except OverflowError as error:
-                raise LogDamaged(
-                    f"An event after position {self.position} and up to {last.position} cannot be read: {error}."
-                ) from error
+                # Of a batch: whoever folds it halves it until it is a single event.
+                raise misshapen(last.position, last.type, error) from error
             self._connection.execute(
                 f"UPDATE {CHECKPOINTS} SET position = ?, data = ?, log_time = ?, skipped = ? WHERE projection = ?",
                 (last.position, last.data, log_time, self._skipped, self._projection.name),
@@ -242,11 +254,16 @@ class _Target:
 def _batches(events: Iterator[StoredEvent], most: int) -> Iterator[list[StoredEvent]]:
     batch: list[StoredEvent] = []
     size = 0
-    for event in events:
-        batch.append(event)
-        size += len(event.data)
-        if len(batch) >= most or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
+    try:
+        for event in events:
+            batch.append(event)
+            size += len(event.data)
+            if len(batch) >= most or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except LogDamaged:
+        if batch:
+            yield batch  # what is in front of it
+        raise
     if batch:
         yield batch

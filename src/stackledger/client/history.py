@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from stackledger.client import arguments
@@ -11,7 +12,7 @@ from stackledger.client.arguments import kind_of
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
 from stackledger.client.session import Session
-from stackledger.domain.errors import NotFound, UsageError, near_names
+from stackledger.domain.errors import LogDamaged, NotFound, UsageError, near_names
 from stackledger.domain.names import quoted
 from stackledger.eventlog.stored import unpacked
 from stackledger.projections.listing import check_page, sorted_by
@@ -64,17 +65,13 @@ class HistoryClient(Session):
         if types:
             _check_types(types, reader.counts_by_type())
         key, descending = sorted_by(sort_by or "desc:position", _SORT_KEYS)
-        scanned = (
-            reader.scan_back(before=last + 1, tags=wanted)
-            if descending
-            else reader.scan(after=first - 1, upto=last, tags=wanted)
-        )
-        matching = (stored for stored in scanned if first <= stored.position and _is_of(stored.type, types))
+        scanned = self._readable(first, last, wanted, newest_first=descending)
+        matching = (stored for stored in scanned if _is_of(stored.type, types))
         start, end = (page - 1) * size, page * size
         if key != "position":
             order = sorted(((_SORT_KEYS[key](stored), stored.position) for stored in matching), reverse=descending)
             return Page([self.log_event(position) for _, position in order[start:end]], len(order), page, size)
-        items = [self._event(stored) for stored in islice(matching, start, end)]
+        items = [event for event in map(self._event_if_readable, islice(matching, start, end)) if event]
         if not (wanted or types) and (first, last) == (1, reader.head()):
             total = sum(reader.counts_by_type().values())
         else:
@@ -107,14 +104,15 @@ class HistoryClient(Session):
         log_id = self._ledger.log_id
         reader = self._ledger.reader
         head, types = reader.head(), reader.counts_by_type()
-        first, newest = reader.at(1), reader.at(head)
+        ends = (next(self._readable(each, each, newest_first=False), None) for each in (1, head))
+        oldest, latest = (end and self._event_if_readable(end) for end in ends)
         return {
             "log_id": log_id,
             "path": reader.name,
             "events": sum(types.values()),
             "position": head,
-            "first_event": self._event(first).time if first else None,
-            "newest_event": self._event(newest).time if newest else None,
+            "first_event": oldest.time if oldest else None,
+            "newest_event": latest.time if latest else None,
             "bytes": reader.size(),
             "subjects": len(self._names()),
             "types": types,
@@ -188,6 +186,33 @@ class HistoryClient(Session):
             raise UsageError(f"--since {since} is after --until {until}.")
         return first, last
 
+    def _readable(
+        self, first: int, last: int, tags: tuple[str, ...] = (), *, newest_first: bool
+    ) -> Iterator[StoredEvent]:
+        """Yield the events between two positions, both included, and tell of those that cannot be read."""
+        reader = self._ledger.reader
+        while first <= last:
+            try:
+                if newest_first:
+                    found = reader.scan_back(before=last + 1, tags=tags)
+                    yield from takewhile(partial(_is_from, first), found)
+                else:
+                    yield from reader.scan(after=first - 1, upto=last, tags=tags)
+            except LogDamaged as damaged:
+                if damaged.position is None:
+                    raise
+                self._notify(f"{damaged.message} It is left out.")
+                first, last = (first, damaged.position - 1) if newest_first else (damaged.position + 1, last)
+            else:
+                return
+
+    def _event_if_readable(self, stored: StoredEvent) -> LogEvent | None:
+        try:
+            return self._event(stored)
+        except LogDamaged as damaged:
+            self._notify(f"{damaged.message} It is left out.")
+            return None
+
     def _event(self, stored: StoredEvent) -> LogEvent:
         from stackledger.client.log_results import log_event
 
@@ -219,6 +244,10 @@ def _check_types(wanted: Sequence[str], in_the_log: Collection[str]) -> None:
 
 def _spellings(types: Iterable[str]) -> set[str]:
     return {spelling for each in types for spelling in (each, each.partition("/")[0])}
+
+
+def _is_from(first: int, stored: StoredEvent) -> bool:
+    return stored.position >= first
 
 
 def _is_of(type_name: str, wanted: Sequence[str]) -> bool:

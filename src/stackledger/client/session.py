@@ -87,7 +87,7 @@ class Session:
 
             return query(moved(view, str(as_of), now=self._ledger.now()))
 
-        return self._ledger.views.read(looked)
+        return self._ledger.views.read(looked, past=as_of is not None)
 
     def _context(self) -> Context:
         """Return the context of a new command: who, from where, when and why."""

@@ -279,7 +279,7 @@ def test_unreadable_tags_are_damage(path: Path, tags: str | bytes) -> None:
     make(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO events VALUES (4, 'happened/1', ?, x'')", (tags,))
-    with pytest.raises(LogDamaged, match="tags of the event at position 4"):
+    with pytest.raises(LogDamaged, match="position 4 cannot be read: its tags"):
         read(path)
     with closing(SQLiteRecorder(path)) as recorder, pytest.raises(LogDamaged, match="position 4"):
         list(recorder.read())

@@ -15,7 +15,7 @@ from stackledger.domain.errors import InvalidValue, LiteralSecret, LogDamaged, L
 from stackledger.domain.event import Envelope, Event
 from stackledger.domain.events import EVENT_TYPES
 from stackledger.domain.events.components import ComponentRegistered, ComponentUpdated
-from stackledger.domain.events.stacks import StackShared
+from stackledger.domain.events.stacks import StackShared, StackUpdated
 from stackledger.eventlog import codec
 from stackledger.eventlog.codec import decode, encode, stored_tags
 from stackledger.eventlog.stored import ENVELOPE, TIMES, StoredEvent, unpacked
@@ -154,7 +154,7 @@ def test_text_that_is_no_unicode_is_refused() -> None:
 
 
 def test_a_huge_event_is_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"component\.registered/1 has 8,3.* bytes; an event has at most"):
+    with pytest.raises(InvalidValue, match=r"component\.registered/1 would have 8,3.* bytes.*; an event has at most"):
         encode(component({"a": "x" * codec.MAX_DATA}), ENVELOPE_OF_ONE)
 
 
@@ -234,3 +234,23 @@ def test_an_old_body_that_its_upcaster_cannot_read_is_damage() -> None:
 def test_an_envelope_that_could_not_be_read_again_is_not_written(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match="cannot keep"):
         encode(SHARED, ENVELOPE_OF_ONE._replace(**change))
+
+
+def test_an_event_that_is_too_large_says_what_makes_it_so() -> None:
+    labels = {"much": "x" * 5_000_000}
+    event = StackUpdated(stack_id="s", components={}, labels=labels, previous_components={}, previous_labels=labels)
+    with pytest.raises(InvalidValue, match=r"labels 5,000,0\d\d, previous_labels 5,000,0\d\d.*Keep what is large"):
+        encode(event, ENVELOPE_OF_ONE)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x81", b"\x80\x80", b"\x05", b"\x80"])
+def test_damage_is_told_with_its_reason_and_a_way_out(data: bytes) -> None:
+    with pytest.raises(LogDamaged, match=r"position 7 cannot be read: [\w'].*from a copy.*--as-of 6") as caught:
+        unpacked(7, data)
+    assert caught.value.position == 7
+
+
+def test_a_body_of_another_shape_is_told_with_a_way_out() -> None:
+    data = msgpack.packb({**unpacked(7, encode(SHARED, ENVELOPE_OF_ONE)), "body": {}})
+    with pytest.raises(LogDamaged, match=r"stack.shared/1 at position 7 is not as it should.*from a copy"):
+        decode(StoredEvent(7, "stack.shared/1", (), data))
