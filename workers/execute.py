@@ -85,12 +85,7 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a step may raise anything
-                told = _asked(error, _traceback)
-                log.end_with(told)
-                kind = self._kept_text(_asked(error, _kind) or "Exception", MAX_ERROR)
-                message = self._kept_text(_asked(error, _message), MAX_MESSAGE)
-                is_free = self.redactor.redacted(told) == told
-                return Failure(FailStep(name, attempt, kind, message), error if is_free else None)
+                return failed(error, context, log, self.redactor)
         return FinishStep(name, attempt, outputs)
 
     def _called(self, step: Executable, inputs: Mapping[str, Produced], context: StepContext) -> object:
@@ -131,9 +126,21 @@ class Executor:
             data_type=dumped.data_type,
         )
 
-    def _kept_text(self, text: str, most: int) -> str:
+
+def failed(error: BaseException, context: StepContext, log: Log, redactor: Redactor) -> Failure:
+    """Return the failure of an attempt by what was raised, and have the attempt's log end with the traceback."""
+    told = _asked(error, _traceback)
+    log.end_with(told)
+
+    def kept(text: str, most: int) -> str:
         # What the log keeps is Unicode, and cut after redaction, so that no half of a secret is left at the end.
-        return self.redactor.redacted(text).encode("utf-8", "backslashreplace").decode()[:most]
+        return redactor.redacted(text).encode("utf-8", "backslashreplace").decode()[:most]
+
+    kind = kept(_asked(error, _kind) or "Exception", MAX_ERROR)
+    outcome = FailStep(
+        context.step_run.name, context.step_run.attempt, kind, kept(_asked(error, _message), MAX_MESSAGE)
+    )
+    return Failure(outcome, error if redactor.redacted(told) == told else None)
 
 
 def _traceback(error: BaseException) -> str:

@@ -39,8 +39,9 @@ class Ref(Part):
 class Task(Part):
     """An attempt at a step: all that a worker needs to execute it.
 
-    `source` is the dotted path of the step's function, `store` the artifact store that holds the inputs and takes the
-    outputs; `artifacts` are the names of outputs. `timeout` is in seconds.
+    `source` is the dotted path of the step's function in the archive `code`, or in what is installed where there is
+    none; `store` the artifact store that holds the inputs and takes the outputs; `artifacts` are the names of outputs.
+    `timeout` is in seconds.
     """
 
     ref: Ref
@@ -53,6 +54,7 @@ class Task(Part):
     artifacts: dict[str, str]
     store: PinnedComponent
     timeout: float | None = None
+    code: Kept | None = None
 
 
 class Dispatch(Part):

@@ -1,0 +1,223 @@
+"""The processes that execute a worker's steps: one warm child for each slot, with a keeper between it and the worker.
+
+A thread of its own hears what keepers say. Nothing here waits for a child, and no child can harm more than its slot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgpack
+from pydantic import Field, TypeAdapter, ValidationError
+
+from stackledger.domain.errors import LogBusy
+from stackledger.domain.events.runs import Kept
+from stackledger.eventlog.lock import FileLock
+from stackledger.workers.fleet.keeper import Settings, received, sent
+from stackledger.workers.fleet.messages import Failure, Success, Task
+
+_RESULT: TypeAdapter[Success | Failure] = TypeAdapter(Annotated[Success | Failure, Field(discriminator="kind")])
+
+
+class Ended(Protocol):
+    """Is called, by a thread of the children's own, when an execution is over; `log` is what it said."""
+
+    def __call__(self, slot: int, execution: str, result: Success | Failure, log: Kept | None) -> None:
+        """Take note."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A slot as the worker sees it. `instead` is the result of an execution that had to be stopped."""
+
+    number: int
+    link: socket.socket
+    execution: str | None = None
+    instead: Failure | None = None
+
+
+class WarmChildren:
+    """The children of one worker. `environment` is what steps find there, besides what the children need themselves.
+
+    `home` is the worker's, with a folder for the archives of code; `settings` as they are explained there.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        slots: int,
+        ended: Ended,
+        *,
+        max_steps: int = 100,
+        memory: int = 0,
+        log_bytes: int = 4 * 1024 * 1024,
+        term_seconds: float = 2.0,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._ended = ended
+        self._scratch = _Scratch(home / "worker/scratch")
+        self._settings = Settings(str(home), str(self._scratch.path), max_steps, memory, log_bytes, term_seconds)
+        self._environment = dict(environment)
+        self._mutex = threading.Lock()
+        self._is_closed = False
+        self._selector = selectors.DefaultSelector()
+        self._wake, waker = socket.socketpair()
+        self._selector.register(waker, selectors.EVENT_READ)
+        self._nursery, self._control = self._begun_nursery()
+        self._slots = {number: _Slot(number, self._new_link(number)) for number in range(slots)}
+        self._thread = threading.Thread(target=self._hear, name="children", daemon=True)
+        self._thread.start()
+
+    def start(self, slot: int, execution: str, task: Task) -> None:
+        """Begin an execution; `ended` is called when it is over."""
+        with self._mutex:
+            self._slots[slot].execution, self._slots[slot].instead = execution, None
+            self._say(slot, "start", execution, task.model_dump(mode="python"))
+
+    def stop(self, slot: int, execution: str) -> None:
+        """End an execution by force; `ended` is not called for it any more."""
+        with self._mutex:
+            if self._slots[slot].execution == execution:
+                self._slots[slot].execution = None
+                self._say(slot, "stop", execution, False)  # noqa: FBT003 - a message
+
+    def fail(self, slot: int, execution: str, failure: Failure) -> None:
+        """End an execution by force; `ended` is called with the failure, unless it is done meanwhile."""
+        with self._mutex:
+            if self._slots[slot].execution == execution and self._slots[slot].instead is None:
+                self._slots[slot].instead = failure
+                self._say(slot, "stop", execution, True)  # noqa: FBT003 - a message
+
+    def processes(self) -> tuple[int, ...]:
+        """Return the ids of all processes here that are not the worker's own, for whoever measures them."""
+        return tuple(_descendants(self._nursery.pid))
+
+    def close(self) -> None:
+        """End everything that runs; returns when nothing of it is left."""
+        with self._mutex:
+            self._is_closed = True
+            self._wake.close()
+        self._thread.join()
+        for slot in self._slots.values():
+            slot.link.shutdown(socket.SHUT_WR)
+        for slot in self._slots.values():
+            # A keeper's end comes when all below it is gone.
+            while received(slot.link) is not None:
+                pass
+            slot.link.close()
+        self._control.close()
+        self._nursery.wait()
+        self._selector.close()
+        self._scratch.remove()
+
+    def _say(self, slot: int, *message: object) -> None:
+        with contextlib.suppress(OSError):  # its keeper is gone, and that is heard next
+            sent(self._slots[slot].link, *message)
+
+    def _begun_nursery(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            nursery = subprocess.Popen(  # noqa: S603 - ourselves; -P keeps modules of the working directory out
+                [sys.executable, "-P", "-m", "stackledger.workers.fleet.nursery", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__,
+                env=self._environment,
+                cwd=self._scratch.path,
+                start_new_session=True,
+            )
+        return nursery, ours
+
+    def _new_link(self, number: int) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = msgpack.packb(self._settings)
+        with theirs:
+            try:
+                socket.send_fds(self._control, [request], [theirs.fileno()])
+            except OSError:  # somebody killed the nursery
+                self._control.close()
+                self._nursery.wait()
+                self._nursery, self._control = self._begun_nursery()
+                socket.send_fds(self._control, [request], [theirs.fileno()])
+        self._selector.register(ours, selectors.EVENT_READ, number)
+        return ours
+
+    def _hear(self) -> None:
+        """Hear what keepers say, until the children are closed."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    return
+                slot = self._slots[key.data]
+                message = received(slot.link)
+                with self._mutex:
+                    told = self._lost(slot) if message is None else _told(slot, message)
+                if told is not None:
+                    self._ended(slot.number, *told)
+
+    def _lost(self, slot: _Slot) -> tuple[str, Success | Failure, Kept | None] | None:
+        """Have another keeper where somebody killed one."""
+        self._selector.unregister(slot.link)
+        slot.link.close()
+        slot.link = self._new_link(slot.number)
+        execution, slot.execution = slot.execution, None
+        if execution is None:
+            return None
+        message = "The process that looked after it was ended by somebody or by the system."
+        return execution, slot.instead or Failure(error="StepCrashed", message=message), None
+
+
+def _told(slot: _Slot, message: list[object]) -> tuple[str, Success | Failure, Kept | None] | None:
+    match message:
+        case ["ended", str(execution), result, log] if execution == slot.execution:
+            slot.execution = None
+        case _:
+            return None
+    try:
+        outcome = slot.instead if result is None and slot.instead is not None else _RESULT.validate_python(result)
+        return execution, outcome, None if log is None else Kept.model_validate(log)
+    except ValidationError:
+        # A step may write into descriptors that are not its own.
+        failure = Failure(error="StepCrashed", message="What its process said of its end makes no sense.")
+        return execution, slot.instead or failure, None
+
+
+class _Scratch:
+    """A folder for what is under way. Who makes one removes those of workers that died."""
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for lock_file in parent.glob("*.lock"):
+            with contextlib.suppress(LogBusy), FileLock(lock_file, timeout=0):
+                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                lock_file.unlink(missing_ok=True)
+        self.path = parent / os.urandom(4).hex()
+        self._lock = FileLock(self.path.with_suffix(".lock"))
+        self._lock.__enter__()
+        self.path.mkdir(mode=0o700)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.path.unlink(missing_ok=True)
+        self._lock.__exit__(None, None, None)
+        self._lock.close()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = [pid]
+    for each in found:
+        with contextlib.suppress(FileNotFoundError):
+            found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text("ascii").split())
+    return found
