@@ -274,6 +274,11 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[StackledgerError], str]] = 
     "a pipeline": (lambda c: c.get_pipeline(5), InvalidValue, "name of a pipeline"),
     "an artifact": (lambda c: c.get_artifact_version(5), InvalidValue, "id of the artifact is a text"),
     "a version": (lambda c: c.get_artifact_version("x", "one"), StackledgerError, "version|artifact"),
+    "a page before the first": (lambda c: c.list_stacks(page=0), UsageError, "no page 0"),
+    "a page of events": (lambda c: c.log_events(page=0), UsageError, "no page 0"),
+    "a size of a page of events": (lambda c: c.log_events(size="2"), InvalidValue, "a whole number, not str"),
+    "an order of events": (lambda c: c.log_events(sort_by="tme"), UsageError, "'time'"),
+    "types of events": (lambda c: c.log_events(types=5), InvalidValue, "types of event"),
     "a moment": (lambda c: c.list_stacks(as_of=1.5), UsageError, "neither a position nor a time"),
 }
 
