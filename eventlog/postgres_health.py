@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 
-from stackledger.eventlog.postgres_server import EVENTS, SCHEMA, TAGS, Server
-
-_CLOCKS_APART = 60_000_000
+from stackledger.eventlog.postgres_server import CLOCKS_APART, EVENTS, SCHEMA, TAGS, Server
 
 _SETTINGS = """
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')
@@ -41,6 +39,6 @@ def wrong(server: Server) -> list[tuple[str, str]]:
                 ("warning", "You may change the tables of the log. Use a user who is only a stackledger_writer.")
             )
     apart = abs(server.now() - time.time_ns() // 1000)
-    if apart > _CLOCKS_APART:
+    if apart > CLOCKS_APART:
         found.append(("warning", f"The clock of this machine is {apart // 1_000_000:,} s away from the server's."))
     return found

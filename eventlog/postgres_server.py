@@ -33,6 +33,8 @@ LOCK_SECONDS = 30
 """How long an append waits for other writers."""
 STATEMENT_SECONDS = 300
 """How long the server works on anything that we ask."""
+CLOCKS_APART = 60_000_000
+"""Microseconds between our clock and the server's from which on it is said."""
 PATIENCE = 15.0
 """Seconds for which a server that restarts is waited for."""
 

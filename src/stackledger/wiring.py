@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 DEFAULT_USER = "default"
 LOG = "STACKLEDGER_LOG"
-_CLOCKS_APART = 60_000_000
-"""Microseconds between our clock and that of the log's server from which on it is said."""
 
 
 class Ledger:
@@ -205,8 +203,10 @@ class Ledger:
         ours = time.time_ns() // 1000
         if self.server is None:
             return ours
+        from stackledger.eventlog.postgres_server import CLOCKS_APART
+
         now = self.server.now()
-        if abs(now - ours) > _CLOCKS_APART and not self._told_clocks:
+        if abs(now - ours) > CLOCKS_APART and not self._told_clocks:
             self._told_clocks = True
             self.notify(f"The clock of this machine is {abs(now - ours) // 1_000_000:,} s away from the log's.")
         return now

@@ -180,12 +180,12 @@ class PrivateServer:
 @contextmanager
 def private_server() -> Iterator[PrivateServer]:
     """Start a server that the test may stop and start as it likes."""
-    programs = _programs()
-    if programs is None:
+    installed = programs()
+    if installed is None:
         missing("PostgreSQL", "its programs are not installed (Debian, Ubuntu: apt install postgresql).")
     folder = Path(mkdtemp(prefix="stackledger-postgres-"))
     try:
-        server = PrivateServer(folder, programs)
+        server = PrivateServer(folder, installed)
         try:
             yield server
         finally:
@@ -219,7 +219,8 @@ def _docker_answers() -> bool:
     return done.returncode == 0
 
 
-def _programs() -> Path | None:
+def programs() -> Path | None:
+    """Return where the programs of a server are, None if they are not installed."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
