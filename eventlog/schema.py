@@ -240,6 +240,9 @@ _MEANINGS: dict[int, tuple[type[LogError], str, str]] = {
 
 def log_error(error: sqlite3.Error | sqlite3.Warning, path: Path) -> LogError:
     """Return what an exception of SQLite means for the log at `path`."""
+    if path.is_dir():
+        # SQLite takes that for a failing disk.
+        return LogError(f"{path} is a folder, where the log should be a file.", hint="Move it away, then try again.")
     code = getattr(error, "sqlite_errorcode", None)
     kind, what, hint = _MEANINGS.get((code or 0) & 0xFF, (LogError, "cannot be used", ""))
     return kind(f"The log {path} {what} (SQLite: {error}).", hint=hint)

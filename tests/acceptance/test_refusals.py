@@ -173,6 +173,22 @@ def test_a_home_that_cannot_be_made_is_explained(home: str) -> None:
     assert home in done.err
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("log.db", "log.db is a folder, where the log should be a file. Move it away"),
+        ("views.db", "move that folder away, and try again"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_told_as_such(name: str, words: str, home: Path) -> None:
+    (home / name).mkdir(parents=True)
+    for command in ("stack list", "stack copy default x"):
+        done = stackledger(*command.split())
+        assert done.status == 1
+        assert words in done.err
+        assert not {"disk", "make room"} & set(re.findall("disk|make room", done.err))
+
+
 def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
     command = f"{shlex.quote(sys.executable)} -m stackledger log list --output json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
