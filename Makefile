@@ -66,6 +66,18 @@ azurite: .services/azurite
 		npm install --silent --no-audit --no-fund --prefix .services azurite@3.35.0 >&2 && touch $@; } || \
 		echo "azurite is missing: no test of artifacts in Azure. Install npm (Debian, Ubuntu: apt install npm)." >&2
 
+# The tests of the fleet start a node of their own from its programs; the package is kept from starting another, which
+# it does by asking policy-rc.d wherever there is one.
+rabbitmq:
+	@[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || [ -n "$$STACKLEDGER_TEST_AMQP" ] || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		echo "Installing rabbitmq-server ..." >&2 && \
+		{ [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && \
+			chmod +x /usr/sbin/policy-rc.d && trap 'rm -f /usr/sbin/policy-rc.d' EXIT; }; } && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y rabbitmq-server >/dev/null; } || \
+		echo "rabbitmq-server is missing: no test of the fleet over a broker." \
+			"Install it (Debian, Ubuntu: apt install rabbitmq-server)." >&2
+
 check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -73,7 +85,7 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 	.venv/bin/lint-imports --no-logo
 	$(RUN) -m pytest -q tests/unit/house tests/unit/cli/test_help.py
 
-bench: $(READY) postgresql ## Measure each figure beside its floor (ONLY="commands append" picks some)
+bench: $(READY) postgresql rabbitmq ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)
 
 soak: $(READY) strace postgresql azurite ## Run the property and fault tests for as long as it is worth

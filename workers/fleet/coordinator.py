@@ -53,7 +53,6 @@ from stackledger.workers.fleet.ports import (
     FleetLog,
     LogAway,
     Seen,
-    Tag,
 )
 
 
@@ -65,6 +64,7 @@ class Pace:
     probe_every: float = 60.0
     probe_grace: float = 150.0
     record_confirmed: float = 1.0
+    declare_every: float = 60.0
     patience: float = 20.0
     gap: float = 5.0
     window: int = 1_000
@@ -116,12 +116,12 @@ class Coordinator:
         )
         self._dispatching = Dispatching(self._known, self._publish, pace.window)
         self._token = 0
-        self._parking: dict[int, Tag] = {}
+        self._parking: dict[int, Arrived] = {}
         self._unread: list[tuple[float, Arrived]] = []
         self._renew: set[str] = set()
         self._connected = False
         self._looked = clock.monotonic()
-        self._recorded = self._looked
+        self._recorded = self._declared = self._looked
 
     @property
     def known(self) -> Known:
@@ -158,15 +158,20 @@ class Coordinator:
 
     def confirmed(self, token: int) -> None:
         """The broker has a message for good."""
-        tag = self._parking.pop(token, None)
-        if tag is not None:
-            self._broker.acknowledge(tag)
+        parked = self._parking.pop(token, None)
+        if parked is not None:
+            self._broker.acknowledge(parked.tag)
         self._dispatching.confirmed(token)
         self._dispatching.pump()
 
     def returned(self, token: int, queue: str) -> None:
         """A message came back: its queue is not there."""
-        if self._dispatching.confirmed(token) is not None or queue not in (OUTCOMES, PARKED):
+        parked = self._parking.pop(token, None)
+        if parked is not None:
+            self._broker.declare((PARKED,))
+            self._park(parked)
+        elif queue not in (OUTCOMES, PARKED):
+            self._dispatching.confirmed(token)
             self._renew.add(queue)
 
     def arrived(self, arrivals: Sequence[Arrived]) -> None:
@@ -186,6 +191,10 @@ class Coordinator:
         if self._connected:
             self._leases.look(now)
             self._probes.look(now, lambda waiting: not self._dispatching.is_under_way(waiting))
+            if now - self._declared >= self._pace.declare_every:
+                # Workers park, too, and wait until they can; nobody else sees that the queue for it is gone.
+                self._declared = now
+                self._broker.declare((PARKED,))
         self._work()
         if self._unread and now - self._unread[0][0] > self._pace.patience:
             self._broker.close()  # the broker would close the channel on us, with everything that is on it
@@ -238,10 +247,13 @@ class Coordinator:
         self._unread.clear()
         for arrived in arrivals:
             if arrived in parked:
-                self._parking[self._sent(PARKED, arrived.data)] = arrived.tag
+                self._park(arrived)
             else:
                 self._broker.acknowledge(arrived.tag)
         self._dispatching.add(self._probes.take_missing(), copied=True)
+
+    def _park(self, arrived: Arrived) -> None:
+        self._parking[self._sent(PARKED, arrived.data)] = arrived
 
     def _settle(self, reports: Sequence[Report]) -> Sequence[Verdict]:
         """Append what reports and the time bring about, and return the verdict on each report."""
@@ -276,8 +288,11 @@ class Coordinator:
             self._dispatching.add([waiting], copied=True)
 
     def _record_confirmed(self) -> None:
-        now, through = self._clock.monotonic(), self._dispatching.through()
-        if through <= self._known.confirmed or now - self._recorded < self._pace.record_confirmed:
+        now = self._clock.monotonic()
+        if now - self._recorded < self._pace.record_confirmed:
+            return
+        through = self._dispatching.through()
+        if through <= self._known.confirmed:
             return
         self._recorded = now
         self._append_own(DispatchConfirmed(orchestrator_id=self._orchestrator_id, through=through))

@@ -38,7 +38,7 @@ def _one(world: World, kind: str) -> None:  # noqa: C901, PLR0912 - one arm for 
         case "restart broker":
             broker.restart()
         case "delete queue":
-            broker.delete(random.choice(("default", "outcomes")))
+            broker.delete(random.choice(("default", "outcomes", "parked")))
         case "purge queue":
             broker.purge("default")
         case "log away":

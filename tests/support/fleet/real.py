@@ -47,7 +47,9 @@ from tests.support.fleet.network import Killed
 from tests.support.fleet.world import ORCHESTRATOR, STACK, Keyring, Pen, known_role, role_by_name, task_of
 from tests.support.proxy import Proxy, proxy_to
 
-PACE = Pace(silence=4, probe_every=4, probe_grace=5, record_confirmed=0.2, patience=10, gap=3, window=200)
+PACE = Pace(
+    silence=4, probe_every=4, probe_grace=5, record_confirmed=0.2, declare_every=4, patience=10, gap=3, window=200
+)
 HABITS = Habits(lease_after=1.5, heartbeat=0.5, grace=3)
 
 
@@ -247,7 +249,7 @@ class RealFleet:
 
     def unlock(self, member: Member) -> None:
         with self.log.changed:
-            if self.log.holder is member:
+            if self.log.holder is member:  # type: ignore[comparison-overlap]
                 self.log.holder = None
             self.log.changed.notify_all()
 

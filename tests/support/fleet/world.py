@@ -28,7 +28,7 @@ from stackledger.domain.events.runs import (
 from stackledger.workers.fleet.coordinator import Coordinator, Pace
 from stackledger.workers.fleet.known import Known, Waiting
 from stackledger.workers.fleet.messages import Failure, Nudge, Success, Task, sealed
-from stackledger.workers.fleet.ports import OUTCOMES, Conflict, NotActive, Tag
+from stackledger.workers.fleet.ports import OUTCOMES, PARKED, Conflict, NotActive, Tag
 from stackledger.workers.fleet.worker import Habits, Worker
 from tests.support.fleet.broker import Session, SimulatedBroker, Stored
 from tests.support.fleet.log import Access, SimulatedLog
@@ -36,7 +36,7 @@ from tests.support.fleet.network import Process, Timeline
 
 LOG = "log-1"
 ORCHESTRATOR = "orchestrator-1"
-PACE = Pace(silence=5, probe_every=8, probe_grace=10, record_confirmed=1, patience=4, gap=3, window=3)
+PACE = Pace(silence=5, probe_every=8, probe_grace=10, record_confirmed=1, declare_every=8, patience=4, gap=3, window=3)
 HABITS = Habits(lease_after=3, heartbeat=1, grace=3)
 TICK = 0.5
 TAKE_OVER = 6.0
@@ -146,8 +146,7 @@ class Line:
                 cancelled=lambda _slot: None,
                 disconnected=again,
             )
-            if OUTCOMES not in broker.queues:
-                broker.declare((OUTCOMES,))
+            broker.declare((OUTCOMES, PARKED))
             self.session.consume_outcomes()
             missing = [] if "default" in broker.queues else ["default"]
             self.world.guarded(self.process, lambda: owner.connected(missing))

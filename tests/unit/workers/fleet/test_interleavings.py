@@ -18,7 +18,7 @@ from stackledger.domain.events.fleet import (
 )
 from stackledger.domain.events.runs import Produced, RunSucceeded, StepFailed, StepSucceeded
 from stackledger.workers.fleet.messages import OutcomeOf, Success, opened, sealed
-from stackledger.workers.fleet.ports import OUTCOMES
+from stackledger.workers.fleet.ports import OUTCOMES, PARKED
 from tests.support.fleet.broker import LIMIT, Stored
 from tests.support.fleet.checker import check
 from tests.support.fleet.world import HABITS, LOG, PACE, Keyring, Pen, World, planned, role_by_name
@@ -209,6 +209,16 @@ def test_queues_deleted(seed: int) -> None:
     at_rest(world)
     assert of(world, TopologyRenewed)
     assert len(of(world, RunSucceeded)) == 1
+
+
+def test_what_is_to_be_parked_waits_for_a_parked_queue_that_was_deleted() -> None:
+    world = a_world(1.0, workers=1, slots=1)
+    world.broker.delete(PARKED)
+    world.send_nonsense()
+    world.submit(SIX)
+    at_rest(world)
+    assert len(of(world, RunSucceeded)) == 1
+    assert len(world.broker.queues[PARKED].ready) == 8
 
 
 @pytest.mark.parametrize("calls", range(12))
