@@ -109,7 +109,8 @@ def _absolute(path: Path) -> Path:
         return path.absolute()
     except FileNotFoundError as error:
         raise StackledgerError(
-            "The working directory was deleted.", hint="Go to a folder that is there, or give its whole path with --path."
+            "The working directory was deleted.",
+            hint="Go to a folder that is there, or give its whole path with --path.",
         ) from error
 
 

@@ -470,7 +470,7 @@ def test_every_code_of_sqlite_has_a_message(tmp_path: Path) -> None:
     for code in codes.values():
         error = sqlite3.OperationalError("broken")
         error.sqlite_errorcode = code
-        assert "broken" in str(schema.log_error(error, tmp_path))
+        assert "broken" in str(schema.log_error(error, tmp_path / "log.db"))
 
 
 def test_a_tag_at_a_position_that_the_log_has_not_reached_stands_in_nobodys_way(path: Path) -> None:
