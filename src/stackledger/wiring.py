@@ -257,6 +257,7 @@ class Ledger:
                 self.notify(
                     f"The log that was in {self.home} is gone, so a new one begins."
                     " Was that not meant, put log.db back."
+                    " A log that is on a server is looked for only where STACKLEDGER_LOG or the setting log names it."
                 )
 
     def _describe(self, recorded: Recorded) -> str:
