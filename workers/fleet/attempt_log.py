@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections import deque
-from pathlib import Path
+from contextlib import suppress
 
 from stackledger.flavors.resolving import Redactor
 
@@ -16,7 +16,7 @@ class AttemptLog:
     The file is there with the first text. The end of what is too long comes into it when the log is closed.
     """
 
-    def __init__(self, path: Path, redactor: Redactor, most: int) -> None:
+    def __init__(self, path: str, redactor: Redactor, most: int) -> None:
         self.path = path
         self._stream = redactor.stream()
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -25,6 +25,7 @@ class AttemptLog:
         self._end: deque[bytes] = deque()
         self._at_end = self._left_out = 0
         self._fd: int | None = None
+        self._was_begun = False
         self._is_writable = True
 
     def fed(self, data: bytes) -> None:
@@ -39,11 +40,17 @@ class AttemptLog:
         for chunk in self._end:
             self._write(chunk)
         self._end.clear()
-        is_there = self._fd is not None and self._is_writable
+        is_whole = self._fd is not None and self._is_writable
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-        return is_there
+        return is_whole
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        if self._was_begun:
+            with suppress(OSError):
+                os.unlink(self.path)
 
     def _add(self, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
@@ -69,6 +76,7 @@ class AttemptLog:
             return
         try:
             if self._fd is None:
+                self._was_begun = True
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             rest = memoryview(data)
             while rest:

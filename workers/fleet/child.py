@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import msgpack
 
@@ -81,8 +81,9 @@ def _settle(folder: Path, settings: Settings) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
+    # The nursery's streams may have been files.
+    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[assignment, misc]
     # Where memory runs out, the system takes the step rather than those who look after it.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST, "ascii")
@@ -97,6 +98,10 @@ def _settle(folder: Path, settings: Settings) -> None:
     # The front door binds its own at the first use; what a step's module calls when it is imported must not run.
     _ = stackledger.pipeline
     runner.bind(_no_runner)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _no_runner() -> runner.Runner:

@@ -124,33 +124,36 @@ class Keeper:
     def keep(self) -> None:
         """Look after the slot until the worker is gone."""
         try:
-            while self._hear_worker():
-                self._read_output(_MOST_AT_ONCE)
+            while True:
+                wait = None if self._kill_at is None else self._kill_at - time.monotonic()
+                ready = {key.fd for key, _ in self._selector.select(wait)}
+                if self._link.fileno() in ready and not self._hear_worker():
+                    return
+                if not ready.isdisjoint((self._child.output, self._child.channel.fileno())):
+                    self._read_output(_MOST_AT_ONCE)
                 while self._heard:
                     self._obey(self._heard.popleft())
-                if self._is_dead() or (self._kill_at is not None and time.monotonic() >= self._kill_at):
+                is_due = self._kill_at is not None and time.monotonic() >= self._kill_at
+                if is_due or (self._child.pidfd in ready and self._is_dead()):
                     self._bury(_LOST)
-                if not self._heard:
-                    self._selector.select(None if self._kill_at is None else self._kill_at - time.monotonic())
         finally:
             self._end()
             if self._work is not None:
-                self._work.log.path.unlink(missing_ok=True)
+                self._work.log.remove()
 
     # The worker
 
     def _hear_worker(self) -> bool:
-        for message in _there(self._link):
-            match message:
-                case None:
-                    return False
-                case ["start", str(execution), dict(task)]:
-                    self._pending = execution, task
-                    self._go_on()
-                case ["stop", str(execution), bool(wanted)]:
-                    self._stop(execution, wanted=wanted)
-                case _:
-                    raise ValueError("The worker sent what it never sends.")
+        match received(self._link):
+            case None:
+                return False
+            case ["start", str(execution), dict(task)]:
+                self._pending = execution, task
+                self._go_on()
+            case ["stop", str(execution), bool(wanted)]:
+                self._stop(execution, wanted=wanted)
+            case _:
+                raise ValueError("The worker sent what it never sends.")
         return True
 
     def _stop(self, execution: str, *, wanted: bool) -> None:
@@ -179,7 +182,7 @@ class Keeper:
         if self._code is not None and self._code != code:
             self._renew()  # modules of one project must not meet those of another
         self._code = code
-        log = AttemptLog(self._path(".log"), self._child.redactor, self._settings.log_bytes)
+        log = AttemptLog(f"{self._path()}.log", self._child.redactor, self._settings.log_bytes)
         self._work = Work(execution, task.get("store"), log)
         self._say("execute", task)
 
@@ -187,13 +190,13 @@ class Keeper:
         """An execution is over. If it said something, a child puts that into the store."""
         work.result, work.is_over = result, True
         if work.log.close() and work.wanted:
-            self._say("keep", work.store, str(work.log.path))
+            self._say("keep", work.store, work.log.path)
         else:
             self._done(work, None)
 
     def _done(self, work: Work, kept: object) -> None:
         self._work = None
-        work.log.path.unlink(missing_ok=True)
+        work.log.remove()
         if work.wanted:
             self._tell(work.execution, work.result, kept)
         if self._is_used_up:
@@ -202,12 +205,12 @@ class Keeper:
 
     # The child
 
-    def _path(self, end: str = "") -> Path:
+    def _path(self) -> str:
         self._count += 1
-        return Path(self._settings.scratch, f"{os.getpid()}-{self._count}{end}")
+        return f"{self._settings.scratch}/{os.getpid()}-{self._count}"
 
     def _begun(self) -> Child:
-        folder = self._path()
+        folder = Path(self._path())
         folder.mkdir(mode=0o700)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         output, theirs_output = os.pipe()
@@ -261,9 +264,12 @@ class Keeper:
 
     def _bury(self, why_lost: str) -> None:
         """The child is dead, or has to be: have another, and say what became of its work."""
+        is_killed = self._kill_at is not None
         status = os.waitstatus_to_exitcode(self._renew())
         work = self._work
         if work is None:
+            if not is_killed:
+                time.sleep(_PAUSE)  # it died of itself, and may do so again and again
             self._go_on()
         elif work.is_over:
             self._done(work, None)  # it died of keeping the log
@@ -323,8 +329,11 @@ class Keeper:
             self._listen()  # a secret is told before any text that holds it, but this may have been read in between
             if self._work is not None and not self._work.is_over:
                 self._work.log.fed(data)
+            elif self._code is None:
+                os.write(2, data)  # no step has been there yet: it is trouble of our own
 
 
+_PAUSE = 1.0
 _LOST = ""
 _CLOSED = "It closed descriptors that its process needs to say how it ended."
 
@@ -370,5 +379,6 @@ def keep(link: socket.socket, settings: Settings, live: Live) -> NoReturn:
     except BaseException:  # noqa: BLE001 - it must not go on as the process that forked it
         traceback.print_exc()
         sys.stderr.flush()
+        time.sleep(_PAUSE)  # another takes its place, and may fare no better
     finally:
         os._exit(0)
