@@ -18,7 +18,17 @@ from stackledger.projections.listing import (
     given_ids,
     listed,
 )
-from stackledger.projections.schema import ACTIVATIONS, COMPONENTS, COUNTS, FLAVORS, HOLDS, PAIRINGS, SECRETS, STACKS
+from stackledger.projections.schema import (
+    ACTIVATIONS,
+    COMPONENTS,
+    COUNTS,
+    FLAVORS,
+    HOLDS,
+    PAIRINGS,
+    SECRETS,
+    STACKS,
+    SUBJECTS,
+)
 
 
 class ComponentRef(NamedTuple):
@@ -236,6 +246,12 @@ def flavors(view: View, component_type: str | None = None) -> tuple[FlavorRow, .
         {"at": view.position, "type": component_type},
     )
     return tuple(FlavorRow(*row) for row in rows)
+
+
+def subject_ids(view: View) -> tuple[str, ...]:
+    """Return the ids of all users and hosts."""
+    rows = view.connection.execute(f"SELECT subject_id FROM {SUBJECTS.name} WHERE {HOLDS}", {"at": view.position})
+    return tuple(subject_id for (subject_id,) in rows)
 
 
 def names_of_stacks(view: View, ids: Iterable[str]) -> dict[str, str]:

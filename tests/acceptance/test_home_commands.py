@@ -413,3 +413,26 @@ def test_completion_begins_no_log(home: Path) -> None:
     for words in (["stack", "set", ""], ["artifact-store", "register", "x", "-f", ""], ["run", "describe", ""]):
         assert completions(*words) == set()
     assert not home.exists()
+
+
+def test_a_lost_directory_of_names_is_told_and_begins_no_second_identity_unsaid(home: Path) -> None:
+    assert "name" in ok("doctor").out
+    assert "has a name any more" not in ok("stack", "list").err
+    (home / "subjects.db").unlink()
+    assert "subjects.db is gone" in ok("stack", "list").err
+    findings = ok("doctor", "--output=json").json["items"]
+    assert [each["status"] for each in findings if each["check"] == "names"] == ["warning"]
+    assert "Put it back before the next change" in ok("stack", "copy", "default", "other").err
+    findings = ok("doctor", "--output=json").json["items"]
+    assert any("2 of 4 users and hosts" in each["finding"] for each in findings)
+
+
+def test_doctor_misses_the_triggers_that_refuse_changes(home: Path) -> None:
+    ok("stack", "list")
+    with closing(sqlite3.connect(home / "log.db")) as connection:
+        for name in ("events_keep", "events_stay", "events_append"):
+            connection.execute(f"DROP TRIGGER {name}")
+    examined = stackledger("doctor", "--output=json")
+    assert examined.status == 1
+    for name in ("events_keep", "events_stay", "events_append"):
+        assert any(name in each["finding"] for each in examined.json["items"] if each["status"] == "error")

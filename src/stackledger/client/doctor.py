@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stackledger.domain.errors import StackledgerError
+from stackledger.domain.errors import LogDamaged, StackledgerError
+from stackledger.projections.registry_queries import subject_ids
 from stackledger.wiring import Ledger
 
 if TYPE_CHECKING:
@@ -40,20 +41,37 @@ def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[F
 
 
 def _about_log(ledger: Ledger) -> list[Finding]:
-    path = Path(ledger.reader.name)
+    from stackledger.eventlog.health import wrong
+
     try:
-        log_id = ledger.log_id
-        with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
-            damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
-            triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")}
-        connection.close()
-    except (StackledgerError, sqlite3.Error) as error:
+        found = [
+            Finding("ok", "log", f"{ledger.reader.head():,} events in {ledger.reader.name}, log id {ledger.log_id}")
+        ]
+        found += [Finding("error", "log", text) for text in wrong(Path(ledger.reader.name))]
+        return [*found, *_about_events(ledger), _about_views(ledger), *_about_names(ledger)]
+    except StackledgerError as error:
         return [Finding("error", "log", str(error))]
-    found = [Finding("ok", "log", f"{ledger.reader.head():,} events in {path}, log id {log_id}")]
-    found += [Finding("error", "log", f"{path} is damaged: {line}") for line in damage]
-    if not triggers:
-        found.append(Finding("error", "log", "The triggers that refuse changes of events are gone."))
-    return [*found, _about_views(ledger)]
+
+
+def _about_events(ledger: Ledger) -> list[Finding]:
+    from stackledger.eventlog.health import unreadable_events
+
+    return [Finding("error", "log", text) for text in unreadable_events(ledger.reader)]
+
+
+def _about_names(ledger: Ledger) -> list[Finding]:
+    """Compare who acts in the log of this home with its directory; a log on a server has names in many homes."""
+    try:
+        subjects = set(ledger.views.read(subject_ids))
+    except LogDamaged:
+        return []  # which is told already
+    lost = subjects - ledger.directory.names().keys()
+    if not lost:
+        return [Finding("ok", "names", "every user and host of the log has a name")]
+    text = f"{len(lost)} of {len(subjects)} users and hosts of the log have no name in {ledger.home / 'subjects.db'}"
+    return [
+        Finding("warning", "names", f"{text}: it was lost or replaced, or they were erased. Put it back from a copy.")
+    ]
 
 
 def _about_server(ledger: Ledger, server: "Server") -> list[Finding]:
@@ -61,7 +79,12 @@ def _about_server(ledger: Ledger, server: "Server") -> list[Finding]:
 
     try:
         found = [Finding("ok", "log", f"position {ledger.reader.head():,} in {server.name}, log id {ledger.log_id}")]
-        return [*found, *(Finding(status, "log", text) for status, text in wrong(server)), _about_views(ledger)]
+        return [
+            *found,
+            *(Finding(status, "log", text) for status, text in wrong(server)),
+            *_about_events(ledger),
+            _about_views(ledger),
+        ]
     except StackledgerError as error:
         return [Finding("error", "log", str(error))]
 

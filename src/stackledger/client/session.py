@@ -66,6 +66,7 @@ class Session:
         self._dry_run = dry_run
         self._notify = notify
         self._told_lost = False
+        self._told_nameless = False
         self._ledger = Ledger(home or home_directory(environment), notify, environment)
         # Who does not close a client has its files closed with the client, or with the process, all the same.
         finalize(self, self._ledger.close)
@@ -91,6 +92,7 @@ class Session:
 
     def _context(self) -> Context:
         """Return the context of a new command: who, from where, when and why."""
+        self._names()  # tells of a lost directory before anybody new comes into it
         return self._ledger.context(reason=self._reason, ticket=self._ticket, dry_run=self._dry_run)
 
     def _change(
@@ -172,7 +174,14 @@ class Session:
 
     def _names(self) -> dict[str, str]:
         """Return the names behind subject ids."""
-        return self._ledger.directory.names()
+        names = self._ledger.directory.names()
+        if not names and self._ledger.server is None and not self._told_nameless:
+            self._told_nameless = True
+            self._notify(
+                f"Nobody in this log has a name any more: {self._ledger.home / 'subjects.db'} is gone, or another one."
+                " Put it back before the next change, which begins a new identity for you."
+            )
+        return names
 
     def _active(self, view: View) -> tuple[ActiveStack, str]:
         """Return what is active for the caller and its scope: `environment`, `repository` or `global`."""
