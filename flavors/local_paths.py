@@ -9,7 +9,8 @@ from stackledger.domain.errors import NotFound
 from stackledger.domain.names import quoted
 from stackledger.flavors import catalogue
 
-_SERVED_BY = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "mysql": "mysql"}
+_SERVED_BY = {"gs": "gcs", "az": "azure", "abfs": "azure"}
+"""Flavors by the schemes of their paths, where those are not their names."""
 
 
 def absolute(value: str, component_type: ComponentType) -> str:

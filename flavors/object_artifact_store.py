@@ -55,7 +55,6 @@ class ObjectArtifactStore(ABC):
 
     def __init__(self, config: ObjectStoreConfig, *, home: Path, component_id: str) -> None:  # noqa: ARG002  made like all others
         self._path = config.path
-        self._patience = config.timeout
         with self._told("be opened"):
             self._store = self._connected(config.timeout, repeats=5)
             self._trial = self._connected(min(config.timeout, _TRIAL_SECONDS), repeats=1)

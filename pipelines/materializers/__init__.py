@@ -9,7 +9,6 @@ The library behind a value is imported only when there is such a value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +19,6 @@ from stackledger.pipelines.materializers.json_like import JsonMaterializer
 from stackledger.pipelines.materializers.materializer import (
     Materializer,
     NotExact,
-    Resolver,
     imported_class,
     loaded_class,
     type_name,
@@ -53,10 +51,10 @@ class Dumped:
     layout: Literal["file", "tree"] = "file"
 
 
-def dump_value(value: object, materializers: Sequence[Materializer] = BUILT_IN) -> Dumped:
+def dump_value(value: object) -> Dumped:
     """Return the value in the first format that gives it back exactly, or raise MaterializerError."""
     value_type = type(value)
-    for materializer in materializers:
+    for materializer in BUILT_IN:
         if not materializer.handles(value_type):
             continue
         try:
@@ -75,8 +73,6 @@ def load_value(
     data: bytes,
     *,
     allow_code: bool,
-    resolver: Resolver | None = None,
-    materializers: Sequence[Materializer] = BUILT_IN,
 ) -> object:
     """Return the value that these bytes hold, or raise MaterializerError.
 
@@ -84,11 +80,11 @@ def load_value(
     that the caller trusts whoever wrote that entry as it trusts its own code: without it no format is read that runs
     code, and no module is imported; a class has to be loaded already.
     """
-    found = _named(materializer, materializers)
+    found = _named(materializer)
     if found is None:
         raise MaterializerError(
             f"There is no materializer {quoted(materializer)} to read a {visible(data_type)}.",
-            hint="Was it written by a newer Stackledger, or by a materializer of your own?",
+            hint="Was it written by a newer Stackledger? Upgrade this one.",
         )
     if found.runs_code and not allow_code:
         raise MaterializerError(
@@ -96,7 +92,7 @@ def load_value(
             hint="Load it in Python, with load_artifact or in a step.",
         )
     try:
-        return found.load(data, data_type, resolver or (imported_class if allow_code else loaded_class))
+        return found.load(data, data_type, imported_class if allow_code else loaded_class)
     except MaterializerError:
         raise
     except ImportError as error:
@@ -108,14 +104,14 @@ def load_value(
         ) from error
 
 
-def runs_code(materializer: str, materializers: Sequence[Materializer] = BUILT_IN) -> bool:
+def runs_code(materializer: str) -> bool:
     """Say whether loading what the materializer kept runs code; so it may be where nothing is known of it."""
-    found = _named(materializer, materializers)
+    found = _named(materializer)
     return found is None or found.runs_code
 
 
-def _named(name: str, materializers: Sequence[Materializer]) -> Materializer | None:
-    return next((each for each in materializers if each.name == name), None)
+def _named(name: str) -> Materializer | None:
+    return next((each for each in BUILT_IN if each.name == name), None)
 
 
 def _missing_library(error: ImportError, purpose: str) -> MaterializerError:

@@ -12,6 +12,7 @@ from stackledger.client import arguments
 from stackledger.client.components import ComponentClient
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
+from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import FlavorError, NotFound, StackledgerError, raised
 from stackledger.domain.names import quoted
 
@@ -121,28 +122,24 @@ class ArtifactClient(ComponentClient):
 
     def _store(self, stack: Mapping[str, Any], redactor: Redactor | None = None) -> ArtifactStore:
         """Return the artifact store of a pinned stack."""
-        from stackledger.domain.component_types import ComponentType
-
         return cast("ArtifactStore", self._implementation(stack, ComponentType.ARTIFACT_STORE, redactor))
 
-    def _implementation(self, stack: Mapping[str, Any], kind: str, redactor: Redactor | None) -> Any:
+    def _implementation(self, stack: Mapping[str, Any], kind: ComponentType, redactor: Redactor | None) -> Any:
         """Return what does the work of a pinned stack's component: its flavor's class, made with its configuration.
 
         Raises FlavorError if it cannot be made: the class may be somebody's own.
         """
-        from stackledger.domain.component_types import ComponentType
         from stackledger.flavors.catalogue import load_implementation
         from stackledger.flavors.validation import configured
 
         component = next(each for each in stack["components"] if each["type"] == kind)
-        component_type = ComponentType(kind)
         try:
-            _, flavor = self._flavor(component_type, component["flavor"])
+            _, flavor = self._flavor(kind, component["flavor"])
         except NotFound as error:
             raise FlavorError(
-                f"The {component_type.words} {component['name']!r} is of the flavor {component['flavor']!r},"
+                f"The {kind.words} {component['name']!r} is of the flavor {component['flavor']!r},"
                 " which is not there any more.",
-                hint=f"Register it again: `stackledger {component_type.group} flavor register module.Class`.",
+                hint=f"Register it again: `stackledger {kind.group} flavor register module.Class`.",
             ) from error
         config = configured(flavor, component["configuration"], self._secret_lookup(), redactor)
         implementation = load_implementation(flavor)
@@ -152,7 +149,7 @@ class ArtifactClient(ComponentClient):
             raise
         except Exception as error:  # whatever somebody's own code raises
             raise FlavorError(
-                f"Making {quoted(flavor.implementation)} of the {component_type.words} flavor {flavor.name!r} failed:"
+                f"Making {quoted(flavor.implementation)} of the {kind.words} flavor {flavor.name!r} failed:"
                 f" {raised(type(error).__name__, str(error))}."
             ) from error
 

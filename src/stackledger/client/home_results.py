@@ -58,7 +58,7 @@ class DescribedFlavor(NamedTuple):
     custom: bool
     summary: str
     fields: list[dict[str, Any]]
-    provisioning: str | None
+    provisioning: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the flavor as JSON."""

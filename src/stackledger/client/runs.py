@@ -12,6 +12,7 @@ from stackledger.client import arguments
 from stackledger.client.artifacts import ArtifactClient
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
+from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import NotFound, near_names, raised
 from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
@@ -154,7 +155,6 @@ class RunClient(ArtifactClient):
 
     def run(self, plan: PipelinePlan) -> RunResponse:
         """Run a pipeline to its end on the active stack, which is pinned as it is now; RunFailed names failed steps."""
-        from stackledger.domain.component_types import ComponentType
         from stackledger.eventlog.ids import new_id
         from stackledger.flavors.resolving import Redactor
         from stackledger.progress import watcher

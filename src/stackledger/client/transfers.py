@@ -1,4 +1,4 @@
-"""The client's part about stacks as a whole: exporting, importing, restoring and comparing them."""
+"""The client's part about stacks as a whole: exporting, importing and restoring them."""
 
 from __future__ import annotations
 
