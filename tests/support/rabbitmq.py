@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -87,7 +88,7 @@ class PrivateNode:
                 pika.BlockingConnection(pika.URLParameters(self.url)).close()
             except (AMQPError, OSError):
                 if self._node.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self._folder / "output").read_text(encoding="utf-8")) from None
+                    raise RuntimeError((self._folder / "output").read_text(encoding="utf-8")[-1_000:]) from None
                 time.sleep(0.1)
             else:
                 return
@@ -170,9 +171,12 @@ def _docker_answers() -> bool:
 
 
 def _free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port that nobody gets by chance: asking for one that is in that range may reach oneself."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with closing(socket.socket()) as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -136,6 +136,7 @@ class Supervisor(Generic[S]):
         self._sessions = 0
         self._failures = 0
         self._ending = False
+        self._open: set[Wire] = set()
         self._outbox: deque[tuple[int, Callable[[S], object]]] = deque()
         self._used: int | None = None
         self._loop = IOLoop()
@@ -165,6 +166,11 @@ class Supervisor(Generic[S]):
         """Leave the broker for good, and wait for that for a few seconds at most."""
         self._loop.add_callback_threadsafe(self._leave)
         self._thread.join(_GOODBYE + 2)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread of the connection goes on."""
+        return self._thread.is_alive()
 
     # In the thread of the connection
 
@@ -216,10 +222,11 @@ class Supervisor(Generic[S]):
         connection = wire.connection = pika.SelectConnection(
             self._address.parameters(),
             on_open_callback=lambda _connection: self._set_up(wire),
-            on_open_error_callback=lambda _connection, error: self.lose(wire, error),
-            on_close_callback=lambda _connection, error: self.lose(wire, error),
+            on_open_error_callback=lambda _connection, error: self._closed(wire, error),
+            on_close_callback=lambda _connection, error: self._closed(wire, error),
             custom_ioloop=self._loop,
         )
+        self._open.add(wire)
         connection.add_on_connection_blocked_callback(
             lambda _connection, frame: wire.tell(Blocked(str(frame.method.reason)))
         )
@@ -251,14 +258,17 @@ class Supervisor(Generic[S]):
     def _leave(self) -> None:
         self._drain()
         self._ending = True
-        wire, self.wire = self.wire, None
-        self._session = None
-        if wire is None or wire.connection.is_closed:
+        self.wire = self._session = None
+        for wire in tuple(self._open):
+            _close(wire.connection)
+        # One that swallows everything never says goodbye.
+        self._loop.call_later(_GOODBYE if self._open else 0, self._loop.stop)
+
+    def _closed(self, wire: Wire, error: BaseException) -> None:
+        self._open.discard(wire)
+        self.lose(wire, error)
+        if self._ending and not self._open:
             self._loop.stop()
-            return
-        wire.connection.add_on_close_callback(lambda _connection, _reason: self._loop.stop())
-        _close(wire.connection)
-        self._loop.call_later(_GOODBYE, self._loop.stop)
 
 
 def _close(connection: pika.SelectConnection) -> None:
