@@ -17,24 +17,13 @@ from stackledger.domain.events.fleet import (
     KeyEnrolled,
     KeyRevoked,
     KeyRole,
-    RunCancelled,
     StepClaimed,
     StepLost,
     StepQueued,
     key_tag,
 )
-from stackledger.domain.events.runs import (
-    Execution,
-    RunFailed,
-    RunStarted,
-    RunSucceeded,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-    StepSucceeded,
-    run_tag,
-)
-from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready
+from stackledger.domain.events.runs import Execution, StepFailed, StepSucceeded
+from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready, run_item
 from stackledger.domain.run_status import RunStatus
 from stackledger.domain.runs import FailStep, FinishStep, Outcome, digests_of_inputs, ended, what_follows
 
@@ -145,8 +134,7 @@ def evolve_keys(keys: Keys, event: Event) -> Keys:
         case KeyEnrolled():
             return {**keys, event.key_id: Key(event.key_id, event.role, event.public, frozenset(event.queues))}
         case KeyRevoked():
-            key = keys[event.key_id]
-            return {**keys, key.id: Key(key.id, key.role, key.public, key.queues, revoked=True)}
+            return {**keys, event.key_id: replace(keys[event.key_id], revoked=True)}
         case _:
             return keys
 
@@ -298,20 +286,7 @@ def _queued(run: Run, attempt: Attempt, dispatch: str) -> StepQueued:
 
 def boundary(run_ids: Iterable[str], workers: Iterable[str]) -> Boundary:
     """Return what a decision about these runs, on the word of these workers' keys, depends on."""
-    of_runs = (
-        RunStarted,
-        RunSucceeded,
-        RunFailed,
-        RunCancelled,
-        StepStarted,
-        StepQueued,
-        StepClaimed,
-        StepLost,
-        StepSucceeded,
-        StepFailed,
-        StepSkipped,
-    )
     return (
-        *(item(run_tag(run_id), *of_runs) for run_id in run_ids),
+        *map(run_item, run_ids),
         *(item(key_tag(worker), KeyEnrolled, KeyRevoked) for worker in workers),
     )

@@ -61,10 +61,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TypeVar, assert_never
+from typing import TypeVar, assert_never, get_args
 
 from stackledger.domain.errors import Refused
-from stackledger.domain.event import Event
+from stackledger.domain.event import Event, Item, item
 from stackledger.domain.events.fleet import RunCancelled, StepClaimed, StepLost, StepQueued
 from stackledger.domain.events.runs import (
     OutputOfStep,
@@ -77,6 +77,7 @@ from stackledger.domain.events.runs import (
     StepSkipped,
     StepStarted,
     StepSucceeded,
+    run_tag,
 )
 from stackledger.domain.persistent_map import PersistentMap
 from stackledger.domain.run_status import RunStatus, StepStatus
@@ -84,12 +85,11 @@ from stackledger.domain.run_status import RunStatus, StepStatus
 StepEvent = StepStarted | StepQueued | StepClaimed | StepLost | StepSucceeded | StepFailed | StepSkipped
 RunEvent = RunStarted | RunSucceeded | RunFailed | RunCancelled | StepEvent
 
-
 Order = TypeVar("Order", int, tuple[int, int])
 
 OPEN = frozenset({StepStatus.INITIALIZING, StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING})
 UNDER_WAY = frozenset({StepStatus.QUEUED, StepStatus.RUNNING})
-LOST = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
+UNSUCCESSFUL = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class Frontier:
     """Where a run goes on. Whoever looks at a run of many steps at each event of it looks here, not at all of them.
 
     Steps stand by their numbers, in their order: those whose parents are completed, those that run, those that have a
-    parent that is lost, and those that are tried again with the time for it. `open` counts the steps with a status
-    in OPEN, `missing` the parents of each that are not completed.
+    parent that failed or was skipped, and those that are tried again with the time for it. `open` counts the steps
+    with a status in OPEN, `missing` the parents of each that are not completed.
     """
 
     startable: tuple[int, ...]
@@ -158,6 +158,11 @@ class Attempt:
     number: int
 
 
+def run_item(run_id: str) -> Item:
+    """Return the item for all that happens in a run."""
+    return item(run_tag(run_id), *get_args(RunEvent))
+
+
 def ready(run: Run, now: int, most: int | None = None) -> tuple[Attempt, ...]:
     """Return the attempts that may start at `now`, the first `most` of them in the order of the plan.
 
@@ -185,15 +190,15 @@ def running(run: Run) -> tuple[Attempt, ...]:
 
 
 def doomed(run: Run) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the steps that cannot run any more, each with the parents that are or will be lost."""
+    """Return the steps that cannot run any more, each with the parents that failed, or are or will be skipped."""
     shape = run.shape
     waiting, found = list(run.frontier.doomed), dict[str, tuple[str, ...]]()
     while waiting:
         name = shape.names[heapq.heappop(waiting)]
-        # Parents have lower numbers: all that will be lost of them are found by now.
+        # Parents have lower numbers: all of them that will be skipped are found by now.
         if name not in found:
             parents = run.steps[name].plan.upstream
-            found[name] = tuple(each for each in parents if each in found or run.steps[each].status in LOST)
+            found[name] = tuple(each for each in parents if each in found or run.steps[each].status in UNSUCCESSFUL)
             for child in shape.children[shape.numbers[name]]:
                 heapq.heappush(waiting, child)
     return tuple(found.items())

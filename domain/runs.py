@@ -17,7 +17,7 @@ from typing import Literal, assert_never
 from pydantic import JsonValue
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AlreadyExists, NotFound, PipelineError, Refused, near_names
+from stackledger.domain.errors import AlreadyExists, NotFound, Refused, near_names
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.runs import (
     Code,
@@ -26,7 +26,6 @@ from stackledger.domain.events.runs import (
     PinnedStack,
     PlannedStep,
     Produced,
-    Retry,
     RunFailed,
     RunStarted,
     RunSucceeded,
@@ -38,6 +37,7 @@ from stackledger.domain.events.runs import (
     run_tag,
 )
 from stackledger.domain.names import title
+from stackledger.domain.run_plan import MAX_DELAY, check_plan
 from stackledger.domain.run_state import (
     UNDER_WAY,
     Attempt,
@@ -49,16 +49,16 @@ from stackledger.domain.run_state import (
     evolved,
     produced,
     ready,
+    run_item,
     running,
 )
 from stackledger.domain.run_status import RunStatus, StepStatus
 
 MAX_MESSAGE = 2_000
 MAX_ERROR = 200
-MAX_DELAY = 24 * 3600.0
-"""Seconds between two attempts at most, however the back-off grows."""
-MAX_RETRIES = 100
-MAX_BACKOFF = 100.0
+
+Unfinished = Literal["process died", "interrupted"]
+"""Why nobody drives a run any more that has not ended."""
 
 
 # Commands
@@ -122,7 +122,7 @@ class EndRun:
     """End a run that nobody drives any more. A run that has ended stays as it ended."""
 
     run_id: str
-    because: Literal["process died", "interrupted"]
+    because: Unfinished
 
 
 # Decide
@@ -138,7 +138,7 @@ def _decide_start(command: StartRun, names: Mapping[str, str]) -> Sequence[Event
             hint="Give the run another name, or none to have one made.",
         )
     title(command.pipeline, "pipeline")
-    _check_plan(command.steps)
+    check_plan(command.steps)
     return (
         RunStarted(
             run_id=command.run_id,
@@ -152,43 +152,6 @@ def _decide_start(command: StartRun, names: Mapping[str, str]) -> Sequence[Event
             retry_of=command.retry_of,
         ),
     )
-
-
-def _check_plan(steps: Sequence[PlannedStep]) -> None:
-    """Refuse a plan that could not be executed in its order."""
-    if not steps:
-        raise PipelineError("The pipeline has no steps.", hint="Call at least one step inside the pipeline's function.")
-    outputs: dict[str, tuple[str, ...]] = {}
-    for step in steps:
-        title(step.name, "step")
-        if step.name in outputs:
-            raise PipelineError(f"Two steps are named {step.name!r}.", hint="Give one of them another id.")
-        for parent in step.upstream:
-            if parent not in outputs:
-                raise PipelineError(f"The step {step.name!r} needs {parent!r}, which does not stand before it.")
-        for argument, source in step.inputs.items():
-            if isinstance(source, OutputOfStep) and (
-                source.step not in step.upstream or source.output not in outputs[source.step]
-            ):
-                raise PipelineError(
-                    f"The argument {argument!r} of the step {step.name!r} reads the output {source.output!r} of"
-                    f" {source.step!r}, which is no output of a step before it."
-                )
-        _check_retry(step.name, step.retry)
-        outputs[step.name] = step.outputs
-
-
-def _check_retry(step: str, retry: Retry) -> None:
-    bounds = ((0, retry.max_retries, MAX_RETRIES), (0, retry.delay, MAX_DELAY), (1, retry.backoff, MAX_BACKOFF))
-    if not all(least <= value <= most for least, value, most in bounds):  # NaN is not within either
-        raise PipelineError(
-            f"The step {step!r} cannot be retried {retry.max_retries} times after {retry.delay} s with a back-off of"
-            f" {retry.backoff}.",
-            hint=(
-                f"Retries go from 0 to {MAX_RETRIES}, the delay from 0 to {MAX_DELAY:,.0f} seconds,"
-                f" the back-off from 1 to {MAX_BACKOFF:.0f}."
-            ),
-        )
 
 
 def _decide(command: Advance | EndRun, run: Run | None) -> Sequence[Event]:
@@ -267,11 +230,11 @@ def _retry_at(step: StepState, now: int) -> int | None:
 
 def what_follows(run: Run) -> Sequence[StepSkipped | RunSucceeded | RunFailed]:
     """Return the events that the state alone brings about: nobody has to ask for them."""
-    lost = doomed(run)
+    skipped = doomed(run)
     events: list[StepSkipped | RunSucceeded | RunFailed] = [
-        StepSkipped(run_id=run.id, step=name, because=because) for name, because in lost
+        StepSkipped(run_id=run.id, step=name, because=because) for name, because in skipped
     ]
-    if run.frontier.open == len(lost):
+    if run.frontier.open == len(skipped):
         failed = tuple(name for name, step in run.steps.items() if step.status is StepStatus.FAILED)
         if failed:
             events.append(RunFailed(run_id=run.id, because="steps failed", steps=failed))
@@ -297,7 +260,7 @@ def digests_of_inputs(run: Run, step: str) -> dict[str, str]:
     }
 
 
-_ENDED_ATTEMPT: dict[Literal["process died", "interrupted"], tuple[str, str]] = {
+_ENDED_ATTEMPT: dict[Unfinished, tuple[str, str]] = {
     "process died": ("ProcessDied", "The process that executed this step ended without saying how the step went."),
     "interrupted": ("Interrupted", "The run was interrupted while this step was executed."),
 }
@@ -328,18 +291,7 @@ def _boundary_start(command: StartRun) -> Boundary:
 
 
 def _boundary(command: Advance | EndRun) -> Boundary:
-    return (
-        item(
-            run_tag(command.run_id),
-            RunStarted,
-            RunSucceeded,
-            RunFailed,
-            StepStarted,
-            StepSucceeded,
-            StepFailed,
-            StepSkipped,
-        ),
-    )
+    return (run_item(command.run_id),)
 
 
 START_RUN: Decider[StartRun, Mapping[str, str]] = Decider(

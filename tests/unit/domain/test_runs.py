@@ -21,9 +21,10 @@ from stackledger.domain.events.runs import (
     StepStarted,
     StepSucceeded,
 )
+from stackledger.domain.run_plan import MAX_DELAY
 from stackledger.domain.run_state import (
-    LOST,
     OPEN,
+    UNSUCCESSFUL,
     Attempt,
     Run,
     doomed,
@@ -35,7 +36,6 @@ from stackledger.domain.run_state import (
 )
 from stackledger.domain.run_status import RunStatus, StepStatus
 from stackledger.domain.runs import (
-    MAX_DELAY,
     RUN,
     START_RUN,
     Advance,
@@ -458,7 +458,7 @@ def _check_before(run: Run, event: Event, now: int) -> None:
             assert (step.status, step.attempt) == (StepStatus.RUNNING, event.attempt)
         case StepSkipped():
             assert event.because
-            assert all(run.steps[parent].status in LOST for parent in event.because)
+            assert all(run.steps[parent].status in UNSUCCESSFUL for parent in event.because)
         case _:
             pass
 
