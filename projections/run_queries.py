@@ -1,7 +1,6 @@
 """Reading runs, their steps and artifacts as of a position."""
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
-import json
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from stackledger.domain.run_status import DEAD, RunStatus, StepStatus
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     FIRST_PAGE,
+    GIVEN_IDS,
     Asked,
     Listing,
     Page,
@@ -18,6 +18,7 @@ from stackledger.projections.listing import (
     Where,
     decoded,
     found,
+    given_ids,
     listed,
 )
 from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STATES, RUNS, STEP_STATES
@@ -168,9 +169,9 @@ def runs(view: View, asked: Asked = FIRST_PAGE, *, dead: Collection[str] = ()) -
     if filters.status in {RunStatus.RUNNING, DEAD}:
         within = "IN" if filters.status == DEAD else "NOT IN"
         where.narrow(
-            f"status = :running AND runs.run_id {within} (SELECT value FROM json_each(:dead))",
+            f"status = :running AND runs.run_id {within} {GIVEN_IDS}",
             running=RunStatus.RUNNING.value,
-            dead=json.dumps(list(dead)),
+            ids=given_ids(dead),
         )
     else:
         where.equal("status", filters.status)
