@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgpack
 from pydantic import Field, TypeAdapter, ValidationError
@@ -26,15 +26,9 @@ from stackledger.domain.events.runs import Kept
 from stackledger.eventlog.lock import FileLock
 from stackledger.workers.fleet.keeper import Settings, received, sent
 from stackledger.workers.fleet.messages import Failure, Success, Task
+from stackledger.workers.fleet.told import Ended
 
 _RESULT: TypeAdapter[Success | Failure] = TypeAdapter(Annotated[Success | Failure, Field(discriminator="kind")])
-
-
-class Ended(Protocol):
-    """Is called, by a thread of the children's own, when an execution is over; `log` is what it said."""
-
-    def __call__(self, slot: int, execution: str, result: Success | Failure, log: Kept | None) -> None:
-        """Take note."""
 
 
 @dataclass(slots=True)
@@ -48,16 +42,17 @@ class _Slot:
 
 
 class WarmChildren:
-    """The children of one worker. `environment` is what steps find there, besides what the children need themselves.
+    """The children of one worker. `ended` is called by a thread of their own, and has to return at once.
 
-    `home` is the worker's, with a folder for the archives of code; `settings` as they are explained there.
+    `home` is the worker's; archives of code are kept there. Steps find themselves in `environment`. See Settings for
+    the others.
     """
 
     def __init__(
         self,
         home: Path,
         slots: int,
-        ended: Ended,
+        ended: Callable[[Ended], object],
         *,
         max_steps: int = 100,
         memory: int = 0,
@@ -164,7 +159,7 @@ class WarmChildren:
                 with self._mutex:
                     told = self._lost(slot) if message is None else _told(slot, message)
                 if told is not None:
-                    self._ended(slot.number, *told)
+                    self._ended(Ended(slot.number, *told))
 
     def _lost(self, slot: _Slot) -> tuple[str, Success | Failure, Kept | None] | None:
         """Have another keeper where somebody killed one."""

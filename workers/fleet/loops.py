@@ -119,7 +119,7 @@ def run_worker_loop(  # noqa: C901, PLR0912 - the same
                 case ConsumerCancelled():
                     worker.consumer_cancelled(told.slot)
                 case Ended():
-                    worker.ended(told.slot, told.execution, told.result)
+                    worker.ended(told.slot, told.execution, told.result, told.log)
                 case Connected():
                     line.supervisor.use(told.session)
                     worker.connected()

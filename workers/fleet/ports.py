@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from stackledger.domain.event import Boundary, Event, Recorded
-from stackledger.workers.fleet.messages import Task
+from stackledger.workers.fleet.messages import Failure, Task
 
 
 class Tag(NamedTuple):
@@ -114,6 +114,9 @@ class Children(Protocol):
 
     def stop(self, slot: int, execution: str) -> None:
         """End an execution by force; `ended` is not called for it any more."""
+
+    def fail(self, slot: int, execution: str, failure: Failure) -> None:
+        """End an execution by force; `ended` is called with the failure, or with what it came to meanwhile."""
 
 
 class Clock(Protocol):

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from stackledger.domain.errors import BrokerError
+from stackledger.domain.events.runs import Kept
 from stackledger.workers.fleet.messages import Failure, Success
 from stackledger.workers.fleet.ports import Arrived
 
@@ -75,11 +76,12 @@ class Unblocked(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A child came to the end of an execution, or died of it."""
+    """A child came to the end of an execution, or died of it; `log` is what it said."""
 
     slot: int
     execution: str
     result: Success | Failure
+    log: Kept | None = None
 
 
 class Stop(NamedTuple):

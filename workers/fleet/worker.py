@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from stackledger.domain.events.runs import Kept
 from stackledger.workers.fleet.messages import (
     Cancel,
     Claim,
@@ -72,7 +73,7 @@ class Note:
 
 @dataclass(slots=True)
 class Work:
-    """What a slot executes. `waits` says that it must not begin before its grant comes."""
+    """What a slot executes. `waits` says that it must not begin before its grant comes, `fails` that it is too late."""
 
     task: Task
     execution: str
@@ -80,6 +81,7 @@ class Work:
     began_at: int
     waits: bool
     runs: bool = False
+    fails: bool = False
     claim: Note | None = None
     outcome: Note | None = None
 
@@ -216,12 +218,12 @@ class Worker:
 
     # What children and time tell
 
-    def ended(self, number: int, execution: str, result: Success | Failure) -> None:
-        """A child came to the end of an execution, or died of it."""
+    def ended(self, number: int, execution: str, result: Success | Failure, log: Kept | None = None) -> None:
+        """A child came to the end of an execution, or died of it; `log` is what it said."""
         slot = self._slots[number]
         work = slot.work
         if work is not None and work.execution == execution and work.outcome is None:
-            self._conclude(work, result)
+            self._conclude(work, result, log)
             self._go_on(slot)
 
     def tick(self) -> None:
@@ -232,12 +234,13 @@ class Worker:
             if (
                 work is not None
                 and work.runs
+                and not work.fails
                 and work.task.timeout is not None
                 and now - work.began > work.task.timeout
             ):
-                self._children.stop(slot.number, work.execution)
+                work.fails = True
                 message = f"It was not done after {work.task.timeout:g} seconds."
-                self._conclude(work, Failure(error="StepTimeout", message=message))
+                self._children.fail(slot.number, work.execution, Failure(error="StepTimeout", message=message))
         if self._stop_by is not None and now > self._stop_by:
             self._give_all_back()
         if self._connected and now - self._heartbeat_at >= self._habits.heartbeat:
@@ -330,13 +333,14 @@ class Worker:
             self._broker.acknowledge(slot.held)
         slot.held = None
 
-    def _conclude(self, work: Work, result: Success | Failure) -> None:
+    def _conclude(self, work: Work, result: Success | Failure, log: Kept | None) -> None:
         work.runs = False
         outcome = OutcomeOf(
             ref=work.task.ref,
             execution=work.execution,
             began=work.began_at,
             ended=self._clock.time(),
+            log=log,
             result=result,
         )
         work.outcome = Note(self._sealed(outcome))

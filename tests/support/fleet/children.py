@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from pydantic import JsonValue
 
@@ -17,19 +17,11 @@ from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalAr
 from stackledger.pipelines.archive import packed
 from stackledger.workers.execute import load
 from stackledger.workers.fleet.children import WarmChildren
-from stackledger.workers.fleet.messages import Failure, Ref, Success, Task
+from stackledger.workers.fleet.messages import Ref, Success, Task
+from stackledger.workers.fleet.told import Ended
 
 SECONDS = 60.0
 """How long a test waits for what has to come."""
-
-
-class Ended(NamedTuple):
-    """What children told."""
-
-    slot: int
-    execution: str
-    result: Success | Failure
-    log: Kept | None
 
 
 class Crew:
@@ -50,12 +42,7 @@ class Crew:
         self.code = self.packed(source)
         self.inbox: SimpleQueue[Ended] = SimpleQueue()
         self._ids = count()
-        self.children = WarmChildren(
-            home,
-            slots,
-            lambda slot, execution, result, log: self.inbox.put(Ended(slot, execution, result, log)),
-            **settings,
-        )
+        self.children = WarmChildren(home, slots, self.inbox.put, **settings)
 
     def __enter__(self) -> Self:
         return self

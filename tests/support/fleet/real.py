@@ -35,7 +35,7 @@ from stackledger.workers.fleet.broker_address import BrokerAddress
 from stackledger.workers.fleet.coordinator import Coordinator, Pace
 from stackledger.workers.fleet.coordinator_line import CoordinatorLine
 from stackledger.workers.fleet.loops import run_coordinator_loop, run_worker_loop
-from stackledger.workers.fleet.messages import Success, Task
+from stackledger.workers.fleet.messages import Failure, Success, Task
 from stackledger.workers.fleet.ports import OUTCOMES, PARKED, NotActive, Seen
 from stackledger.workers.fleet.told import Broke, Ended, Inbox, Stop
 from stackledger.workers.fleet.topology import Topology
@@ -152,6 +152,11 @@ class Threads:
 
     def stop(self, slot: int, execution: str) -> None:
         self._running.discard(execution)
+
+    def fail(self, slot: int, execution: str, failure: Failure) -> None:
+        if execution in self._running:
+            self._running.discard(execution)
+            self._member.inbox.put(Ended(slot, execution, failure))
 
     def _end(self, slot: int, execution: str, task: Task) -> None:
         if execution in self._running:

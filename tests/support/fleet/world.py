@@ -205,6 +205,13 @@ class SimulatedChildren:
         self.process.calls()
         self.running.discard(execution)
 
+    def fail(self, slot: int, execution: str, failure: Failure) -> None:
+        self.process.calls()
+        if execution in self.running and self.worker is not None:
+            self.running.remove(execution)
+            worker = self.worker
+            self.world.timeline.after(0.0, lambda: self.process.act(lambda: worker.ended(slot, execution, failure)))
+
     def _end(self, slot: int, execution: str, task: Task) -> None:
         if execution not in self.running or self.worker is None:
             return
