@@ -48,6 +48,7 @@ _HINTS_OF_CODES = {
 _CODE = re.compile(r"<Code>\s*(\w{1,80})\s*</Code>")
 _MESSAGE = re.compile(r"<Message>\s*([^<\n]{1,300})")
 _STATUS = re.compile(r"status code: ([1-5]\d\d[\w -]{0,40})")
+_NOT_ALLOWED = re.compile(r"\bcode: 40[13]\b")
 _CAUSE = re.compile(r"(?:message|error): \"([^\"\n]{1,200})\"")
 _QUERY = re.compile(r"\?[^\s\"]*")
 
@@ -69,6 +70,8 @@ def told(where: str, what: str) -> Iterator[None]:
 
 
 def _hint(error: Exception, text: str) -> str:
+    if _NOT_ALLOWED.search(text):
+        return _RIGHTS  # the library has exceptions of its own for this, but not where it lists and deletes
     if "kind: Connect" in text:
         return _ADDRESS
     if "kind: Timeout" in text:

@@ -7,6 +7,7 @@ Written from the interface's documentation, not from obstore's requests: objects
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -164,7 +165,14 @@ class _Handler(BaseHTTPRequestHandler):
             "Last-Modified": formatdate(found.modified, usegmt=True),
             "x-goog-generation": str(found.generation),
         }
-        return 200, headers, found.data
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted is None:
+            return 200, headers, found.data
+        start, size = int(wanted[1]), len(found.data)
+        end = min(int(wanted[2] or size), size - 1)
+        if start > end:
+            raise _Refused(416, "InvalidRange")
+        return 206, {**headers, "Content-Range": f"bytes {start}-{end}/{size}"}, found.data[start : end + 1]
 
     def _upload(self, query: Mapping[str, str]) -> dict[int, bytes]:
         if query["uploadId"] not in self.state.uploads:
