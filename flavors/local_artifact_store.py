@@ -65,19 +65,23 @@ class LocalArtifactStore:
         self._objects = self.root / "sha256"
         self._writing = self.root / "writing"
         self._ready = False
+        self._durable: dict[str, tuple[int, int]] = {}
+        """The files whose names were synced here: a step that puts out what was put out before syncs nothing."""
 
     def put(self, data: bytes) -> Stored:
         """Keep the bytes; they are durable on return."""
         stored = Stored(hashlib.sha256(data).hexdigest(), len(data))
         with self._errors(f"keep an object of {stored.size:,} bytes"):
             self._make_ready()
-            if self._holds(stored):
-                # Who wrote it may have died between renaming it and syncing the folder.
-                _sync_folder(self._objects)
-            else:
+            held = self._held(stored)
+            if held is None:
                 with self._new_file() as (descriptor, path):
                     _write(descriptor, data)
                     self._publish(descriptor, path, stored)
+            elif held != self._durable.get(stored.digest):
+                # Who wrote it may have died between renaming it and syncing the folder.
+                _sync_folder(self._objects)
+                self._durable[stored.digest] = held
         return stored
 
     def put_file(self, path: Path) -> Stored:
@@ -174,15 +178,15 @@ class LocalArtifactStore:
             raise ArtifactError(f"{quoted(digest[:100])} is not a SHA-256 digest: 64 digits of 0-9 and a-f.")
         return self._objects / digest
 
-    def _holds(self, stored: Stored) -> bool:
-        """Say whether the object is there and intact: reading costs less than writing, and damage is mended."""
+    def _held(self, stored: Stored) -> tuple[int, int] | None:
+        """Return which file is there under the digest, if it is intact: reading costs less than writing again."""
         if not os.path.lexists(self._path(stored.digest)):
-            return False  # as most often: no error has to be made and put into words
+            return None  # as most often: no error has to be made and put into words
         try:
             with self._opened(stored.digest, stored.size) as descriptor:
-                return _digest(descriptor) == stored
+                return _file(descriptor) if _digest(descriptor) == stored else None
         except ArtifactError:
-            return False
+            return None
 
     @contextlib.contextmanager
     def _opened(self, digest: str, size: int) -> Iterator[int]:
@@ -221,7 +225,9 @@ class LocalArtifactStore:
         os.fsync(descriptor)
         # Racing writers of one digest replace equal bytes by equal bytes; what was damaged is whole again.
         os.replace(path, self._objects / stored.digest)
+        file = _file(descriptor)
         _sync_folder(self._objects)
+        self._durable[stored.digest] = file
 
     def _damaged(self, digest: str, why: str) -> ArtifactDamaged:
         return ArtifactDamaged(
@@ -259,6 +265,12 @@ class LocalArtifactStoreFlavor(Flavor):
     def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  wherever the folder is
         """Say that a folder is this machine's."""
         return True
+
+
+def _file(descriptor: int) -> tuple[int, int]:
+    """Return what tells a file from every other, also from one that stands in its place later."""
+    found = os.fstat(descriptor)
+    return found.st_ino, found.st_ctime_ns
 
 
 def _token() -> str:
