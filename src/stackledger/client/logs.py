@@ -84,11 +84,11 @@ class LogClient(Session):
         try:
             with path.open("rb") as file:
                 if self._ledger.server is None:
-                    from stackledger.eventlog import sqlite
+                    from stackledger.eventlog import sqlite_file
                     from stackledger.settings import make_home
 
                     make_home(self._ledger.home)
-                    return sqlite.import_log(self._ledger.home / "log.db", lambda log: load_lines(file, log))
+                    return sqlite_file.import_log(self._ledger.home / "log.db", lambda log: load_lines(file, log))
                 from stackledger.eventlog import postgres_setup
 
                 return postgres_setup.import_log(self._ledger.server, lambda log: load_lines(file, log))
