@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stackledger.domain.errors import AlreadyExists, InvalidName, NotFound, PipelineError, Refused, StackledgerError
 from stackledger.domain.event import Event
+from stackledger.domain.events.fleet import RunCancelled
 from stackledger.domain.events.runs import (
     OutputOfStep,
     Retry,
@@ -44,6 +45,7 @@ from stackledger.domain.runs import (
     FinishStep,
     StartRun,
 )
+from tests.support.given import specification
 from tests.support.run_plans import RUN_ID, output_of, planned, start, started
 
 CHAIN = {"load": (), "train": ("load",), "evaluate": ("train",)}
@@ -268,6 +270,11 @@ def test_outputs_other_than_planned_are_refused() -> None:
         decided(advance(FinishStep("a", 1, ())), *history)
     with pytest.raises(Refused, match="not output, output"):
         decided(advance(FinishStep("a", 1, (output_of("a"), output_of("a")))), *history)
+
+
+def test_a_run_that_somebody_cancelled_stays_stopped() -> None:
+    history = (started(CHAIN), step_started("load"), RunCancelled(run_id=RUN_ID))
+    specification(RUN)(*history).when(EndRun(RUN_ID, "process died")).then_nothing()
 
 
 def test_a_dead_run_ends_with_its_running_attempts() -> None:
