@@ -137,7 +137,10 @@ ExportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file, of J
 def export(call: Call, file: ExportFile) -> Done:
     """Write the whole log into a new file. A CloudEvent on each line, with all that it takes to import it."""
     written = call.client.export_log(file)
-    return Done(f"Exported {written.events:,} events of the log {written.log_id} to {file}.")
+    return Done(
+        f"Exported {written.events:,} events of the log {written.log_id} to {file}."
+        " Artifacts, the values of secrets and the names of people are not among them."
+    )
 
 
 @GROUP.plain("import", example="stackledger log import log.jsonl")

@@ -90,14 +90,13 @@ class Group:
         example: str,
         filters: Mapping[str, str] | None = None,
         as_of: bool = True,
-        sort: bool = True,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Declare a command that lists, page by page; `filters` are its filters and their help.
 
         A function that returns a whole list, without `pagination`, has it sorted and cut for it.
         """
         shared = {name: (_filter(name, text), None) for name, text in (filters or {}).items()}
-        shared |= {key: value for key, value in _LISTING.items() if sort or key != "sort_by"}
+        shared |= _LISTING
         shared |= _QUERY if as_of else {"output": _QUERY["output"]}
         return self._declared(name, shared, example, TyperCommand, filters=tuple(filters or ()))
 

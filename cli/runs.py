@@ -12,6 +12,7 @@ from stackledger.cli.describing import configuration_text
 from stackledger.cli.groups import Group
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import Column, Details, Lines, Listing, Table, plain
+from stackledger.cli.talk import say
 from stackledger.cli.values import typed
 
 GROUP = Group("run", "See runs, their steps and what these printed.")
@@ -73,7 +74,7 @@ def describe(call: Call, name: RunName) -> Details:
     rows = [[key.upper(), plain(item[key])] for key in facts if item[key] is not None]
     rows += [
         ["STACK", item["stack"]["name"]],
-        *([f"CODE {key.upper()}", plain(value)] for key, value in item["code"].items()),
+        *([f"CODE {key.upper()}", plain(value)] for key, value in item["code"].items() if value),
     ]
     rows += [[f"PARAMETER {key}", typed(value)] for key, value in item["parameters"].items()]
     components = [
@@ -114,6 +115,7 @@ def logs(
     run = call.client.describe_pipeline_run(name)
     chosen = [step] if step else [one.name for one in run.steps]
     several = len(chosen) > 1
-    return Lines(
-        f"{f'[{one}] ' if several else ''}{line}" for one in chosen for line in call.client.step_logs(run.id, one)
-    )
+    lines = [f"{f'[{one}] ' if several else ''}{line}" for one in chosen for line in call.client.step_logs(run.id, one)]
+    if not lines:
+        say("No logs: nothing was printed, or it was on another machine.")
+    return Lines(lines)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_logs_of_steps_are_printed_without_what_would_colour_the_terminal() -> N
     assert ok("run", "logs", run["name"], "--step", "add").out == "adding\n"
     wrong = stackledger("run", "logs", run["name"], "--step", "ad")
     assert (wrong.status, "Did you mean 'add'" in wrong.err) == (1, True)
+
+
+def test_it_is_said_where_there_is_no_log_of_a_run() -> None:
+    run_a_pipeline()
+    (run,) = ok("run", "list", "--output=json").json["items"]
+    for file in Path(os.environ["STACKLEDGER_HOME"], "runs").rglob("*.log"):
+        file.unlink()
+    done = ok("run", "logs", run["name"])
+    assert (done.out, "No logs" in done.err) == ("", True)
+
+
+def test_of_code_without_a_repository_only_the_digest_is_shown() -> None:
+    run_a_pipeline()
+    (run,) = ok("run", "list", "--output=json").json["items"]
+    shown = ok("run", "describe", run["name"]).out
+    assert ("CODE DIGEST" in shown, "CODE COMMIT" in shown, "CODE DIRTY" in shown) == (True, False, False)
 
 
 def test_artifacts_and_pipelines_know_where_they_came_from() -> None:
