@@ -64,7 +64,7 @@ class PersistentMap(Mapping[Key, Value]):
             while at._newer is not None and at._undo is not None:
                 undone.append(at._undo)
                 at = at._newer
-            table = dict(at)
+            table = dict(at._table)  # noqa: SLF001 - a mapping itself would be copied a key at a time
             for key, value in reversed(undone):
                 _set(table, key, value)
             self._table, self._newer, self._undo = table, None, None

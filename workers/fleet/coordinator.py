@@ -190,7 +190,7 @@ class Coordinator:
         self._looked = now
         if self._connected:
             self._leases.look(now)
-            self._probes.look(now, lambda waiting: not self._dispatching.is_under_way(waiting))
+            self._probes.look(now, self._dispatching.under_way)
             if now - self._declared >= self._pace.declare_every:
                 # Workers park, too, and wait until they can; nobody else sees that the queue for it is gone.
                 self._declared = now
@@ -283,7 +283,7 @@ class Coordinator:
         elif said.asks:
             self._say(Refusal(execution=said.asks))
         waiting = self._known.waiting.get((report.run_id, report.step))
-        if verdict is Verdict.INVALID and waiting is not None and not self._dispatching.is_under_way(waiting):
+        if verdict is Verdict.INVALID and waiting is not None and waiting.position not in self._dispatching.under_way():
             # Whoever said it may have been the one who had it.
             self._dispatching.add([waiting], copied=True)
 

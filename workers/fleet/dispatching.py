@@ -25,9 +25,9 @@ class Dispatching:
         """Send these as soon as there is room."""
         self._pending.extend((each, copied) for each in waiting)
 
-    def is_under_way(self, waiting: Waiting) -> bool:
-        """Say whether an attempt is about to be confirmed."""
-        return waiting in self._in_flight.values() or any(waiting == each for each, _ in self._pending)
+    def under_way(self) -> set[int]:
+        """Return the positions at which the attempts were queued that are about to be confirmed."""
+        return {each.position for each in self._in_flight.values()} | {each.position for each, _ in self._pending}
 
     def pump(self) -> None:
         """Publish what there is room for."""

@@ -94,18 +94,20 @@ class Known:
         return self.waiting.get((waiting.ref.run_id, waiting.ref.step)) == waiting
 
     def _fold(self, position: int, event: RunEvent) -> None:
-        before = self.runs[event.run_id]
-        run = self.runs[event.run_id] = evolved(before, event)
+        run = self.runs[event.run_id]
+        if isinstance(event, StepEvent):
+            # First, because it costs a copy to look at a run from which another one was evolved.
+            self._leave(run, event.step)
+        run = self.runs[event.run_id] = evolved(run, event)
         self.unsettled.add(run.id)
         if run.status is not RunStatus.RUNNING:
             for step in run.steps:
-                self._leave(before, step)
+                self._leave(run, step)
             del self.runs[run.id]
             self.unsettled.discard(run.id)
             if isinstance(event, RunCancelled):
                 self.cancelled.append(run.id)
         elif isinstance(event, StepEvent):
-            self._leave(before, event.step)
             self._enter(position, run, event)
 
     def _leave(self, run: Run, step: str) -> None:

@@ -94,12 +94,14 @@ class Probes:
         self._echoed: list[tuple[float, list[Waiting]]] = []
         self._missing: list[Waiting] = []
 
-    def look(self, now: float, dispatched: Callable[[Waiting], bool]) -> None:
+    def look(self, now: float, under_way: Callable[[], set[int]]) -> None:
         """Put a probe into each queue where there has been none for a while, and see to those that came out."""
         queues = {waiting.queue for waiting in self._known.waiting.values()}
         for queue in queues:
             if now - self._put_at.get(queue, -self._every) >= self._every:
-                before = [each for each in self._known.waiting.values() if each.queue == queue and dispatched(each)]
+                unsent = under_way()
+                waiting = self._known.waiting.values()
+                before = [each for each in waiting if each.queue == queue and each.position not in unsent]
                 if before:
                     self._put_at[queue] = now
                     self._before[queue] = (self._put(queue), before)
