@@ -14,13 +14,15 @@ from stackledger.domain.names import folded
 from stackledger.eventlog.stored import MISSHAPEN, StoredEvent, misshapen
 from stackledger.eventlog.upcasting import UPCASTERS, Upcasters, opened
 from stackledger.projections.engine import View
-from stackledger.projections.listing import Subject, found
+from stackledger.projections.listing import Sought, found
 from stackledger.projections.registry_queries import (
+    SOUGHT_STACK,
     components_by_id,
     names_of_components,
+    sought_component,
     stack_by_id,
 )
-from stackledger.projections.schema import COMPONENTS, HOLDS, STACKS
+from stackledger.projections.schema import HOLDS
 
 Facts = Mapping[str, Any]
 """Fields by name; those of labels and configurations are `labels.KEY` and `configuration.KEY`."""
@@ -49,18 +51,17 @@ class Entry(NamedTuple):
 
 def stack_id(view: View, reference: str) -> str:
     """Return the id of a stack by id, name or beginning of either; a deleted one by its id or the last name it had."""
-    return _id_once_known(view, Subject("stack", STACKS.name, "stack_id"), reference)
+    return _id_once_known(view, SOUGHT_STACK, reference)
 
 
 def component_id(view: View, component_type: str, reference: str) -> str:
     """Return the id of a component of a type, found as a stack is."""
-    words = component_type.replace("_", " ")
-    subject = Subject(words, COMPONENTS.name, "component_id", condition=f"{HOLDS} AND type = :type")
-    return _id_once_known(view, subject, reference, type=component_type)
+    return _id_once_known(view, sought_component(component_type), reference, type=component_type)
 
 
 def of_stack(view: View, stack_id: str, upcasters: Upcasters = UPCASTERS) -> list[Entry]:
     """Return what happened to a stack, newest first: its own events, and whose active stack it became."""
+    # Tags are spelled out in this module: those who make them need pydantic, which a query does without.
     own, activated = (
         view.reader.scan_back(before=view.position + 1, tags=(tag,))
         for tag in (f"stack:{stack_id}", f"activates:{stack_id}")
@@ -106,14 +107,14 @@ def differences(before: Facts, after: Facts) -> tuple[FieldChange, ...]:
     )
 
 
-def _id_once_known(view: View, subject: Subject, reference: str, **parameters: str) -> str:
+def _id_once_known(view: View, sought: Sought, reference: str, **parameters: str) -> str:
     try:
-        return found(view, subject, reference, prefix=True, **parameters)
+        return found(view, sought, reference, prefix=True, **parameters)
     except NotFound:
-        once = subject.condition.replace(HOLDS, "from_pos <= :at")
+        once = sought.condition.replace(HOLDS, "from_pos <= :at")
         row = view.connection.execute(
-            f"SELECT {subject.id_column} FROM {subject.table}"
-            f" WHERE {once} AND :reference IN (folded, {subject.id_column}) ORDER BY to_pos DESC LIMIT 1",
+            f"SELECT {sought.id_column} FROM {sought.table}"
+            f" WHERE {once} AND :reference IN (folded, {sought.id_column}) ORDER BY to_pos DESC LIMIT 1",
             {"at": view.position, "reference": folded(reference), **parameters},
         ).fetchone()
         if row is None:

@@ -216,7 +216,7 @@ def _counted(view: View, counts: Table, kind: str) -> int:
     return row[0] if row else 0
 
 
-class Subject(NamedTuple):
+class Sought(NamedTuple):
     """What is looked for by id or name: its words, its table, its column of ids, and what else has to hold.
 
     `named` is where names are looked for, if that is not the table itself.
@@ -229,23 +229,23 @@ class Subject(NamedTuple):
     named: str | None = None
 
 
-def found(view: View, subject: Subject, reference: str, *, prefix: bool, **parameters: Any) -> str:
+def found(view: View, sought: Sought, reference: str, *, prefix: bool, **parameters: Any) -> str:
     """Return the id that `reference` means: an id, a name, or the only id (with `prefix`, or name) it begins.
 
     Raises NotFound with near names, Ambiguous with the candidates, and InvalidValue for what is no text.
     """
     if not isinstance(reference, str):
-        raise InvalidValue(f"The name or id of the {subject.words} is a text, not {type(reference).__name__}.")
+        raise InvalidValue(f"The name or id of the {sought.words} is a text, not {type(reference).__name__}.")
     parameters = {"at": view.position, "id": reference.lower(), "name": folded(reference), **parameters}
     by_id, by_name = (
-        f"SELECT {subject.id_column}, name FROM {table} WHERE {subject.condition}"
-        for table in (subject.table, subject.named or subject.table)
+        f"SELECT {sought.id_column}, name FROM {table} WHERE {sought.condition}"
+        for table in (sought.table, sought.named or sought.table)
     )
-    for exact in (f"{by_id} AND {subject.id_column} = :id", f"{by_name} AND folded = :name"):
+    for exact in (f"{by_id} AND {sought.id_column} = :id", f"{by_name} AND folded = :name"):
         row = view.connection.execute(exact, parameters).fetchone()
         if row:
             return str(row[0])
-    searches = [f"{by_id} AND {_begins(subject.id_column, 'id')}"]
+    searches = [f"{by_id} AND {_begins(sought.id_column, 'id')}"]
     if prefix:
         searches.append(f"{by_name} AND {_begins('folded', 'name')}")
     candidates: dict[str, str] = {}
@@ -258,13 +258,13 @@ def found(view: View, subject: Subject, reference: str, *, prefix: bool, **param
         more = ", …" if len(candidates) >= _CANDIDATES else ""
         fitting = ", ".join(f"{name!r} ({row_id})" for row_id, name in candidates.items())
         raise Ambiguous(
-            f"More than one {subject.words} begins with {what}: {fitting}{more}.",
+            f"More than one {sought.words} begins with {what}: {fitting}{more}.",
             hint="Give more of the name or id.",
         )
     names = view.connection.execute(f"{by_name} ORDER BY from_pos DESC LIMIT {_NEAR_AMONG}", parameters)
     when = f" as of position {view.position}" if view.position < view.newest else ""
     raise NotFound(
-        f"There is no {subject.words} with the name or id {what}{when}.",
+        f"There is no {sought.words} with the name or id {what}{when}.",
         near=near_names(reference, (name for _, name in names)),
     )
 

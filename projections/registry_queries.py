@@ -11,7 +11,7 @@ from stackledger.projections.listing import (
     Asked,
     Listing,
     Page,
-    Subject,
+    Sought,
     Where,
     decoded,
     found,
@@ -125,6 +125,14 @@ _SECRETS = Listing(
     "created",
 )
 
+SOUGHT_STACK = Sought("stack", STACKS.name, "stack_id")
+
+
+def sought_component(component_type: str) -> Sought:
+    """Return what a component of a type is found by, with the type as the parameter `type`."""
+    words = component_type.replace("_", " ")
+    return Sought(words, COMPONENTS.name, "component_id", condition=f"{HOLDS} AND type = :type")
+
 
 def stacks(view: View, asked: Asked = FIRST_PAGE) -> Page[StackRow]:
     """Return a page of the stacks, oldest first if not sorted by `name`, `created`, `owner`, `shared` or `id`."""
@@ -139,8 +147,7 @@ def stacks(view: View, asked: Asked = FIRST_PAGE) -> Page[StackRow]:
 
 def stack(view: View, reference: str, *, prefix: bool = True) -> StackRow:
     """Return the stack of that id, name, or beginning of an id (with `prefix`, of a name too)."""
-    subject = Subject("stack", STACKS.name, "stack_id")
-    row = stack_by_id(view, found(view, subject, reference, prefix=prefix))
+    row = stack_by_id(view, found(view, SOUGHT_STACK, reference, prefix=prefix))
     assert row is not None  # found in the same transaction
     return row
 
@@ -200,10 +207,7 @@ def components(view: View, component_type: str, asked: Asked = FIRST_PAGE) -> Pa
 
 def component(view: View, component_type: str, reference: str, *, prefix: bool = True) -> ComponentRow:
     """Return the component of a type by id, name, or beginning of an id (with `prefix`, of a name too)."""
-    subject = Subject(
-        component_type.replace("_", " "), COMPONENTS.name, "component_id", condition=f"{HOLDS} AND type = :type"
-    )
-    component_id = found(view, subject, reference, prefix=prefix, type=component_type)
+    component_id = found(view, sought_component(component_type), reference, prefix=prefix, type=component_type)
     return components_by_id(view, [component_id])[component_id]
 
 
@@ -234,7 +238,7 @@ def secrets(view: View, asked: Asked = FIRST_PAGE) -> Page[SecretRow]:
 
 def secret(view: View, reference: str, *, prefix: bool = True) -> SecretRow:
     """Return the secret of that id, name, or beginning of an id (with `prefix`, of a name too)."""
-    secret_id = found(view, Subject("secret", SECRETS.name, "secret_id"), reference, prefix=prefix)
+    secret_id = found(view, Sought("secret", SECRETS.name, "secret_id"), reference, prefix=prefix)
     return _secret(_by_id(view, _OF_SECRET, SECRETS.name, "secret_id", [secret_id])[0])
 
 

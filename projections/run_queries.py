@@ -14,7 +14,7 @@ from stackledger.projections.listing import (
     Asked,
     Listing,
     Page,
-    Subject,
+    Sought,
     Where,
     decoded,
     found,
@@ -183,7 +183,7 @@ def runs(view: View, asked: Asked = FIRST_PAGE, *, dead: Collection[str] = ()) -
 
 def run(view: View, reference: str, *, prefix: bool = True) -> RunDetails:
     """Return the run of that id, name, or beginning of an id (with `prefix`, of a name too)."""
-    run_id = found(view, Subject("run", RUNS.name, "run_id"), reference, prefix=prefix)
+    run_id = found(view, Sought("run", RUNS.name, "run_id"), reference, prefix=prefix)
     row = view.connection.execute(
         f"SELECT {_RUN}, stack, parameters, code, environment, plan FROM {_RUN_SOURCE} WHERE runs.run_id = :id",
         {"at": view.position, "id": run_id},
@@ -250,8 +250,8 @@ def artifacts(view: View, asked: Asked = FIRST_PAGE, *, newest: bool = False) ->
 
 def artifact(view: View, reference: str, version: int | None = None, *, prefix: bool = True) -> ArtifactRow:
     """Return an artifact by id or name, or what begins one; of a name the newest version, if none is given."""
-    subject = Subject("artifact", ARTIFACTS.name, "artifact_id", named=_NEWEST)
-    artifact_id = found(view, subject, reference, prefix=prefix)
+    sought = Sought("artifact", ARTIFACTS.name, "artifact_id", named=_NEWEST)
+    artifact_id = found(view, sought, reference, prefix=prefix)
     (row,) = _artifacts(view, "artifact_id = :id", id=artifact_id)
     if version is None or version == row.version:
         return row
