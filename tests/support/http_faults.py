@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-Fault = Literal["lose answer", "cut answer", "hang"] | int
-"""The server answers, and nobody hears it; half of the answer comes; nothing comes; or a status, the server unasked."""
+Fault = Literal["lose answer", "keep answer", "cut answer", "hang"] | int
+"""The server does it, and the connection ends, or no answer ever comes; half of the answer comes; the server is not
+asked and no answer comes, or this status."""
 
 
 class Request(NamedTuple):
@@ -83,7 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
         else:
             status, headers, answer = self._passed_on(body)
-            if fault == "lose answer":
+            if fault == "keep answer":
+                self.front.released.wait()
+            if fault in {"lose answer", "keep answer"}:
                 self._hang_up()
             else:
                 self._answer(status, headers, answer, cut=fault == "cut answer")

@@ -3,11 +3,11 @@
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
 import sqlite3
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stackledger.domain.errors import LogDamaged, StackledgerError
+from stackledger.domain.errors import LogDamaged, StackledgerError, raised
 from stackledger.projections.registry_queries import subject_ids
 from stackledger.wiring import Ledger
 
@@ -29,7 +29,11 @@ class Finding(NamedTuple):
         return self._asdict()
 
 
-def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[Finding]:
+Stores = Callable[[], Iterable[tuple[str, Callable[[], object]]]]
+"""The artifact stores there are: the name of each, and how it is made."""
+
+
+def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]], stores: Stores) -> list[Finding]:
     """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
     return [
         *_about_sqlite(),
@@ -37,6 +41,7 @@ def findings(ledger: Ledger, dead_runs: Callable[[], Collection[str]]) -> list[F
         *_about_home(ledger.home),
         *_about_runs(dead_runs),
         *_about_secrets(ledger),
+        *_about_stores(stores),
     ]
 
 
@@ -120,6 +125,27 @@ def _about_secrets(ledger: Ledger) -> list[Finding]:
     except StackledgerError as error:
         return [Finding("error", "secrets", str(error))]
     return [Finding("ok", "secrets", "every value can be read")]
+
+
+def _about_stores(stores: Stores) -> list[Finding]:
+    try:
+        there = list(stores())
+    except StackledgerError as error:
+        return [Finding("error", "artifact stores", str(error))]
+    wrong = [Finding("error", "artifact stores", text) for name, made in there for text in _about_store(name, made)]
+    return wrong or [Finding("ok", "artifact stores", f"{len(there)} can be written to")]
+
+
+def _about_store(name: str, made: Callable[[], object]) -> list[str]:
+    try:
+        # One of somebody's own may have none.
+        check = getattr(made(), "check", None)
+        if check is not None:
+            check()
+    except Exception as error:  # noqa: BLE001 - whatever somebody's own code raises
+        why = str(error) if isinstance(error, StackledgerError) else raised(type(error).__name__, str(error))
+        return [f"{name}: {why}"]
+    return []
 
 
 def _about_sqlite() -> list[Finding]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from stackledger.settings import forget_half_written
 if TYPE_CHECKING:
     from stackledger.client.doctor import Finding
     from stackledger.client.home_results import Projection
+    from stackledger.domain.ports import ArtifactStore
 
 _PRECIOUS = ("log.db", "log.db-wal", "log.db-shm", "subjects.db", "secrets.db", "secret.key", "artifacts", "runs")
 
@@ -70,7 +73,7 @@ class HealthClient(StackClient, SecretClient, RunClient):
         """Look for what could be wrong; each finding is `ok`, a `warning` or an `error`."""
         from stackledger.client.doctor import findings
 
-        return findings(self._ledger, self._dead)
+        return findings(self._ledger, self._dead, self._artifact_stores)
 
     def clean(self, *, all: bool = False) -> str:  # noqa: A002 - the option's name
         """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
@@ -129,22 +132,28 @@ class HealthClient(StackClient, SecretClient, RunClient):
         self._ledger.secret_values.settle()
         forget_half_written(self._ledger.home)
         self._sweep_stores_never_registered(day_ago)
+        for name, made in self._artifact_stores():
+            try:
+                made().sweep_temporary(day_ago)
+            except Exception as error:  # noqa: BLE001 - a store of somebody's own must not keep the others from it
+                why = str(error) if isinstance(error, StackledgerError) else raised(type(error).__name__, str(error))
+                self._notify(f"The artifact store {name!r} was left as it is: {why}")
+
+    def _artifact_stores(self) -> Iterator[tuple[str, Callable[[], ArtifactStore]]]:
+        """Yield each artifact store there is: its name, and how it is made."""
         for component in self.list_stack_components(ComponentType.ARTIFACT_STORE, size=1000):
             pinned = {
                 "components": [
                     {
                         "id": component.id,
+                        "name": component.name,
                         "type": component.type,
                         "flavor": component.flavor,
                         "configuration": component.configuration,
                     }
                 ]
             }
-            try:
-                self._store(pinned).sweep_temporary(day_ago)
-            except Exception as error:  # noqa: BLE001 - a store of somebody's own must not keep the others from it
-                why = str(error) if isinstance(error, StackledgerError) else raised(type(error).__name__, str(error))
-                self._notify(f"The artifact store {component.name!r} was left as it is: {why}")
+            yield component.name, partial(self._store, pinned)
 
     def _sweep_stores_never_registered(self, day_ago: float) -> None:
         """Remove the empty folders of artifact stores whose registration was refused, or died."""

@@ -28,7 +28,7 @@ from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMi
 from stackledger.flavors.object_artifact_store import AT_ONCE, PIECE, ObjectArtifactStore
 from tests.support.artifact_stores import object_store
 from tests.support.gcs_fake import fake_gcs
-from tests.support.http_faults import Front, Request, front_of
+from tests.support.http_faults import Fault, Front, Request, front_of
 from tests.support.object_servers import BUCKET, ObjectServer
 from tests.support.processes import ended, forked
 
@@ -181,13 +181,13 @@ def test_what_a_killed_writer_left_is_no_object_and_is_swept(
     # All pieces are there, and it dies over copying them to their name.
     copying = threading.Event()
 
-    def fault(request: Request) -> str | None:
+    def fault(request: Request) -> Fault | None:
         if not writes_an_object(request):
             return None
         copying.set()
         return "hang"
 
-    front.fault = fault  # type: ignore[assignment]
+    front.fault = fault
     program = (
         "import json, sys; from pathlib import Path; from tests.support.artifact_stores import object_store\n"
         "object_store(json.loads(sys.argv[1])).put_file(Path(sys.argv[2]))"
@@ -255,14 +255,16 @@ def test_a_server_that_goes_on_failing_is_told_after_a_few_requests(
         assert 1 < len(front.requests) < 20
 
 
+@pytest.mark.parametrize("fault", ["lose answer", "keep answer"])
 @pytest.mark.parametrize("size", [0, 1, LARGE])
-def test_a_write_whose_answer_is_lost_is_a_write(front: Front, fronted: ObjectArtifactStore, size: int) -> None:
+def test_a_write_whose_answer_is_lost_is_a_write(server: ObjectServer, front: Front, size: int, fault: Fault) -> None:
+    store = object_store(server.configuration(url=front.url, timeout="1"))
     data = os.urandom(size)
-    front.fail(1, "lose answer", writes_an_object)
-    stored = fronted.put(data)
-    assert fronted.get(*stored) == data
-    assert list(fronted.digests()) == [stored.digest]
-    assert left_in(fronted) == []
+    front.fail(1, fault, writes_an_object)
+    stored = store.put(data)
+    assert store.get(*stored) == data
+    assert list(store.digests()) == [stored.digest]
+    assert left_in(store) == []
 
 
 def test_a_deletion_whose_answer_is_lost_is_a_deletion(front: Front, fronted: ObjectArtifactStore) -> None:
