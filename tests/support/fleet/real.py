@@ -70,10 +70,17 @@ class SharedLog(SimulatedLog):
     def __init__(self) -> None:
         super().__init__(RealTime())  # type: ignore[arg-type]
         self.changed = threading.Condition(threading.RLock())
+        self._ended: set[str] = set()
 
     def append(self, events: Sequence[Event], boundary: Boundary = (), after: int | None = None) -> None:
         with self.changed:
             super().append(events, boundary, after)
+            self._ended |= {event.run_id for event in events if isinstance(event, RunSucceeded)}
+            self.changed.notify_all()
+
+    def wait_for_end(self, run_id: str) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: run_id in self._ended)
 
 
 class SharedAccess(Access):
