@@ -69,8 +69,7 @@ def live(channel: socket.socket, folder: Path, settings: Settings) -> NoReturn:
                 may_go_on = isinstance(result, Success) and child.is_alone()
                 sent(channel, "ended", result.model_dump(mode="python"), may_go_on)
             case ["keep", dict(store), str(path)]:
-                kept = child.kept(PinnedComponent.model_validate(store), Path(path))
-                sent(channel, "kept", kept.model_dump(mode="python"))
+                sent(channel, "kept", *child.kept(PinnedComponent.model_validate(store), Path(path)))
             case _:
                 os._exit(0)
 
@@ -183,9 +182,12 @@ class _Child:
             os.environ.clear()
             os.environ.update(self._environment)
 
-    def kept(self, component: PinnedComponent, path: Path) -> Kept:
-        """Put a log into the artifact store."""
-        return Kept(**self._store(component).put_file(path)._asdict())
+    def kept(self, component: PinnedComponent, path: Path) -> tuple[dict[str, Any] | None, str]:
+        """Put a log into the artifact store; return what is kept, or what stood in the way."""
+        try:
+            return self._store(component).put_file(path)._asdict(), ""
+        except Exception as error:  # noqa: BLE001 - stores are anybody's code, and no log is worth a step
+            return None, self._redactor.redacted(f"{type(error).__name__}: {error}")
 
     def _store(self, component: PinnedComponent) -> ArtifactStore:
         key = msgpack.packb(component.model_dump(mode="python"))

@@ -26,7 +26,7 @@ from stackledger.domain.events.runs import Kept
 from stackledger.eventlog.lock import FileLock
 from stackledger.workers.fleet.keeper import Settings, received, sent
 from stackledger.workers.fleet.messages import Failure, Success, Task
-from stackledger.workers.fleet.told import Ended
+from stackledger.workers.fleet.told import Broke, Ended
 
 _RESULT: TypeAdapter[Success | Failure] = TypeAdapter(Annotated[Success | Failure, Field(discriminator="kind")])
 
@@ -42,7 +42,7 @@ class _Slot:
 
 
 class WarmChildren:
-    """The children of one worker. `ended` is called by a thread of their own, and has to return at once.
+    """The children of one worker. `tell` is called by a thread of their own, and has to return at once.
 
     `home` is the worker's; archives of code are kept there. Steps find themselves in `environment`. See Settings for
     the others.
@@ -52,7 +52,7 @@ class WarmChildren:
         self,
         home: Path,
         slots: int,
-        ended: Callable[[Ended], object],
+        tell: Callable[[Ended | Broke], object],
         *,
         max_steps: int = 100,
         memory: int = 0,
@@ -60,35 +60,35 @@ class WarmChildren:
         term_seconds: float = 2.0,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self._ended = ended
+        self._tell = tell
         self._scratch = _Scratch(home / "worker/scratch")
         self._settings = Settings(str(home), str(self._scratch.path), max_steps, memory, log_bytes, term_seconds)
         self._environment = dict(environment)
         self._mutex = threading.Lock()
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
-        self._wake, waker = socket.socketpair()
-        self._selector.register(waker, selectors.EVENT_READ)
+        self._alarm, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._nursery, self._control = self._begun_nursery()
         self._slots = {number: _Slot(number, self._new_link(number)) for number in range(slots)}
         self._thread = threading.Thread(target=self._hear, name="children", daemon=True)
         self._thread.start()
 
     def start(self, slot: int, execution: str, task: Task) -> None:
-        """Begin an execution; `ended` is called when it is over."""
+        """Begin an execution; it is told when it is over."""
         with self._mutex:
             self._slots[slot].execution, self._slots[slot].instead = execution, None
             self._say(slot, "start", execution, task.model_dump(mode="python"))
 
     def stop(self, slot: int, execution: str) -> None:
-        """End an execution by force; `ended` is not called for it any more."""
+        """End an execution by force; nothing is told of it any more."""
         with self._mutex:
             if self._slots[slot].execution == execution:
                 self._slots[slot].execution = None
                 self._say(slot, "stop", execution, False)  # noqa: FBT003 - a message
 
     def fail(self, slot: int, execution: str, failure: Failure) -> None:
-        """End an execution by force; `ended` is called with the failure, unless it is done meanwhile."""
+        """End an execution by force; it is told to have ended with the failure, or as it did meanwhile."""
         with self._mutex:
             if self._slots[slot].execution == execution and self._slots[slot].instead is None:
                 self._slots[slot].instead = failure
@@ -102,8 +102,9 @@ class WarmChildren:
         """End everything that runs; returns when nothing of it is left."""
         with self._mutex:
             self._is_closed = True
-            self._wake.close()
+            self._alarm.close()
         self._thread.join()
+        self._woken.close()
         for slot in self._slots.values():
             slot.link.shutdown(socket.SHUT_WR)
         for slot in self._slots.values():
@@ -149,6 +150,12 @@ class WarmChildren:
         return ours
 
     def _hear(self) -> None:
+        try:
+            self._hear_keepers()
+        except BaseException as error:  # noqa: BLE001 - without this thread the worker would wait for ever
+            self._tell(Broke(error))
+
+    def _hear_keepers(self) -> None:
         """Hear what keepers say, until the children are closed."""
         while True:
             for key, _ in self._selector.select():
@@ -159,7 +166,7 @@ class WarmChildren:
                 with self._mutex:
                     told = self._lost(slot) if message is None else _told(slot, message)
                 if told is not None:
-                    self._ended(Ended(slot.number, *told))
+                    self._tell(Ended(slot.number, *told))
 
     def _lost(self, slot: _Slot) -> tuple[str, Success | Failure, Kept | None] | None:
         """Have another keeper where somebody killed one."""

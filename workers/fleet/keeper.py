@@ -7,7 +7,7 @@ Messages are msgpack lists over sockets that keep their boundaries::
 
     worker → keeper   start, execution, task    stop, execution, whether to tell how it ended
     keeper → child    execute, task             keep, store, path of a log
-    child → keeper    secret, value             ended, result, may go on     kept, log
+    child → keeper    secret, value             ended, result, may go on     kept, log, trouble
     keeper → worker   ended, execution, result or None, log or None
 """
 
@@ -119,6 +119,7 @@ class Keeper:
         self._code: tuple[object] | None = None
         self._steps = 0
         self._is_used_up = False
+        self._is_out_of_touch = False
         self._kill_at: float | None = None
 
     def keep(self) -> None:
@@ -133,9 +134,10 @@ class Keeper:
                     self._read_output(_MOST_AT_ONCE)
                 while self._heard:
                     self._obey(self._heard.popleft())
-                is_due = self._kill_at is not None and time.monotonic() >= self._kill_at
-                if is_due or (self._child.pidfd in ready and self._is_dead()):
-                    self._bury(_LOST)
+                if self._child.pidfd in ready and self._is_dead():
+                    self._bury()
+                elif self._kill_at is not None and time.monotonic() >= self._kill_at:
+                    self._bury(_CLOSED if self._is_out_of_touch else "")
         finally:
             self._end()
             if self._work is not None:
@@ -248,7 +250,8 @@ class Keeper:
         kill_descendants()
         self._read_output(_there_now(child.output))
         for end in (child.pidfd, child.channel, child.output):
-            self._selector.unregister(end)
+            with suppress(KeyError):
+                self._selector.unregister(end)
         child.channel.close()
         os.close(child.pidfd)
         os.close(child.output)
@@ -259,10 +262,11 @@ class Keeper:
         status = self._end()
         self._child = self._begun()
         self._heard.clear()
-        self._code, self._steps, self._is_used_up, self._kill_at = None, 0, False, None
+        self._code, self._steps, self._kill_at = None, 0, None
+        self._is_used_up = self._is_out_of_touch = False
         return status
 
-    def _bury(self, why_lost: str) -> None:
+    def _bury(self, why: str = "") -> None:
         """The child is dead, or has to be: have another, and say what became of its work."""
         is_killed = self._kill_at is not None
         status = os.waitstatus_to_exitcode(self._renew())
@@ -274,7 +278,7 @@ class Keeper:
         elif work.is_over:
             self._done(work, None)  # it died of keeping the log
         else:
-            self._over(work, None if work.is_stopped else _failure(status, why_lost))
+            self._over(work, None if work.is_stopped else _failure(status, why))
 
     def _signal(self, number: signal.Signals) -> None:
         # It is not reaped yet, so that nobody else has its number; the group is there with its first steps.
@@ -292,7 +296,7 @@ class Keeper:
 
     def _listen(self) -> None:
         """Take what the child said; from a secret on, no text passes that holds it."""
-        for message in _there(self._child.channel):
+        for message in () if self._is_out_of_touch else _there(self._child.channel):
             match message:
                 case ["secret", str(value)]:
                     self._child.redactor.learn(value)
@@ -302,9 +306,11 @@ class Keeper:
     def _obey(self, message: list[Any] | None) -> None:
         work = self._work
         match message:
-            case None:
-                if not self._is_dead():
-                    self._bury(_CLOSED)
+            case None if not self._is_out_of_touch:
+                # It died, which shows in a moment, or a step closed what is not its own.
+                self._is_out_of_touch = True
+                self._selector.unregister(self._child.channel)
+                self._kill_at = time.monotonic() + _PAUSE
             case ["ended", dict(result), bool(may_go_on)] if work and not (work.is_over or work.is_stopped):
                 self._read_output(_there_now(self._child.output))
                 self._steps += 1
@@ -312,8 +318,12 @@ class Keeper:
                 is_alone = not others_than(self._child.pid)
                 self._is_used_up = not (may_go_on and is_alone and self._steps < self._settings.max_steps)
                 self._over(work, result)
-            case ["kept", kept] if work and work.is_over:
+            case ["kept", kept, str(trouble)] if work and work.is_over:
+                if trouble:
+                    os.write(2, f"A log could not be kept: {trouble}\n".encode(errors="backslashreplace"))
                 self._done(work, kept)
+            case _:
+                pass  # said too late, or by a step that writes into what is not its own
 
     def _read_output(self, most: int) -> None:
         """Read what the child printed, but not for ever, and listen."""
@@ -334,7 +344,6 @@ class Keeper:
 
 
 _PAUSE = 1.0
-_LOST = ""
 _CLOSED = "It closed descriptors that its process needs to say how it ended."
 
 

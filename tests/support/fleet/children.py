@@ -18,7 +18,7 @@ from stackledger.pipelines.archive import packed
 from stackledger.workers.execute import load
 from stackledger.workers.fleet.children import WarmChildren
 from stackledger.workers.fleet.messages import Ref, Success, Task
-from stackledger.workers.fleet.told import Ended
+from stackledger.workers.fleet.told import Broke, Ended
 
 SECONDS = 60.0
 """How long a test waits for what has to come."""
@@ -40,7 +40,7 @@ class Crew:
             configuration={"path": str(home / "store")},
         )
         self.code = self.packed(source)
-        self.inbox: SimpleQueue[Ended] = SimpleQueue()
+        self.inbox: SimpleQueue[Ended | Broke] = SimpleQueue()
         self._ids = count()
         self.children = WarmChildren(home, slots, self.inbox.put, **settings)
 
@@ -93,7 +93,9 @@ class Crew:
 
     def ended(self) -> Ended:
         """Return what ended next."""
-        return self.inbox.get(timeout=SECONDS)
+        told = self.inbox.get(timeout=SECONDS)
+        assert isinstance(told, Ended), told.error
+        return told
 
     def run(self, task: Task) -> Ended:
         """Execute a task to its end."""
