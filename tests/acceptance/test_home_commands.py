@@ -403,7 +403,7 @@ def test_the_shell_completes_what_stands_after_an_option_in_both_spellings() -> 
 def test_the_shell_completes_the_words_that_an_option_knows() -> None:
     assert completions("flavor", "list", "--type", "artifact") == {"artifact-store"}
     assert completions("flavor", "list", "--type", "artifact_") == {"artifact_store"}
-    assert completions("run", "list", "--status", "") == {"running", "completed", "failed", "dead"}
+    assert completions("run", "list", "--status", "") == {"running", "completed", "failed", "stopped", "dead"}
     assert completions("log", "list", "--type", "stack.re") == {"stack.registered", "stack.renamed"}
     assert completions("stack", "list", "--output", "") == {"table", "json", "yaml", "csv", "tsv"}
     assert completions("integration", "install", "sk") == {"sklearn"}
