@@ -29,6 +29,18 @@ def label_tables(labels: Mapping[str, str]) -> list[Table | str]:
     return [Table(["LABEL", "VALUE"], sorted(labels.items()), title="Labels")] if labels else []
 
 
+def field_notes(field: Mapping[str, Any]) -> list[str]:
+    """Return what is said of a field of a flavor's configuration beside its meaning."""
+    notes = []
+    if field["required"]:
+        notes.append("required")
+    elif field["default"] is not None:
+        notes.append(f"default: {typed(field['default'])}")
+    if field["secret"]:
+        notes.append("a reference to a secret")
+    return notes
+
+
 def say_provisioning(client: Client, components: Iterable[tuple[str, str, str]]) -> None:
     """Say what `up` and `down` do for components, each given as type, name and flavor."""
     for kind, name, flavor in components:

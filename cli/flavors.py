@@ -8,10 +8,10 @@ import typer
 
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.completion import component_types
+from stackledger.cli.describing import field_notes
 from stackledger.cli.groups import Group
 from stackledger.cli.options import FlavorName, Yes
 from stackledger.cli.printing import Column, Details, Listing, Table, ticked
-from stackledger.cli.values import typed
 from stackledger.domain.component_types import ComponentType
 
 GROUP = Group("flavor", aliases={"--list": "list"})
@@ -59,7 +59,10 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
     def describe(call: Call, name: FlavorName) -> Details:
         """Show a flavor and how it is configured."""
         flavor = call.client.get_flavor(name, kind, as_of=call.as_of)
-        rows = [[field["name"], field["type"], _needed(field), field["description"] or ""] for field in flavor.fields]
+        rows = [
+            [field["name"], field["type"], "\n".join(field_notes(field)), field["description"]]
+            for field in flavor.fields
+        ]
         return Details(
             flavor.to_json(),
             [
@@ -89,15 +92,6 @@ def add_flavor_commands(group: Group, kind: ComponentType) -> None:
 
 def _listing(flavors: Any) -> Listing:
     return Listing([flavor.to_json() for flavor in flavors], _COLUMNS, nothing="There are no flavors of this type yet.")
-
-
-def _needed(field: dict[str, Any]) -> str:
-    notes = ["[required]"] if field["required"] else []
-    if field["default"] is not None:
-        notes.append(f"default: {typed(field['default'])}")
-    if field["secret"]:
-        notes.append("a reference to a secret")
-    return "\n".join(notes)
 
 
 def _type(text: str) -> ComponentType:

@@ -32,7 +32,8 @@ def init(
     repository = call.client.init_repository(path or Path(), template=template)
     written = f" with {repository.files} files of the template '{template}'" if template else ""
     return Done(
-        f"Initialized a Stackledger repository in {repository.path}{written}; its active stack is '{repository.active_stack}'.",
+        f"Initialized a Stackledger repository in {repository.path}{written};"
+        f" its active stack is '{repository.active_stack}'.",
         repository.to_json(),
     )
 

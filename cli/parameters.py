@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stackledger.cli.describing import field_notes
 from stackledger.cli.free_form import ARGUMENTS, FreeForm
 from stackledger.cli.talk import answer, say
 from stackledger.cli.values import typed
@@ -91,12 +92,4 @@ def _option(arguments: list[str], *names: str) -> str | None:
 
 
 def _about(field: Mapping[str, Any]) -> str:
-    notes = []
-    if field["required"]:
-        notes.append("required")
-    elif field["default"] is not None:
-        notes.append(f"default: {typed(field['default'])}")
-    if field["secret"]:
-        notes.append("a reference to a secret")
-    text = field["description"] or ""
-    return f"{text}  {''.join(f'[{note}]' for note in notes)}".strip()
+    return f"{field['description']}  {''.join(f'[{note}]' for note in field_notes(field))}".strip()

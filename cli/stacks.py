@@ -33,6 +33,7 @@ from stackledger.cli.options import (
 )
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Lines, Listing, Table, plain, pointing, ticked
+from stackledger.cli.talk import say
 from stackledger.cli.values import label_changes, pairs
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
@@ -258,6 +259,8 @@ def export_requirements(
 
     requirements = call.client.stack_requirements(name, as_of=call.as_of)
     if output_file is None:
+        if not requirements:
+            say("No packages are needed.")
         return Lines(requirements)
     write_new(output_file, "".join(f"{line}\n" for line in requirements), overwrite=overwrite)
     item = {"file": str(output_file), "requirements": requirements}

@@ -78,7 +78,7 @@ def test_a_flavor_is_described_with_its_fields_and_listed_without() -> None:
     (token,) = [line for line in described.splitlines() if "token" in line]
     assert "a reference to a secret" in token
     (url,) = [line for line in described.splitlines() if "url" in line]
-    assert "[required]" in url
+    assert "required" in url
     assert "secret" not in url
     fields = json_of("alerter", "flavor", "describe", "mine")["fields"]
     assert [field["name"] for field in fields if field["secret"]] == ["token"]

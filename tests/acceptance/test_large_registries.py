@@ -23,7 +23,9 @@ def test_a_configuration_of_megabytes_is_kept_and_one_that_no_event_holds_is_ref
     large = "x" * (7 << 20)
     assert client.create_stack_component("large", "mine", "alerter", {"url": large}).configuration == {"url": large}
     before = client.log_stats()["events"]
-    with pytest.raises(InvalidValue, match=r"component.registered/1 would have 16,\d+,\d+ bytes .*; an event has at most"):
+    with pytest.raises(
+        InvalidValue, match=r"component.registered/1 would have 16,\d+,\d+ bytes .*; an event has at most"
+    ):
         client.create_stack_component("larger", "mine", "alerter", {"url": "x" * (16 << 20)})
     # An update holds the configuration as it was, too.
     with pytest.raises(InvalidValue, match=r"component.updated/1 has 14,"):

@@ -518,4 +518,5 @@ def test_a_stack_of_all_types_is_registered_with_the_short_options_and_described
 def test_requirements_are_a_result(tmp_path: Path) -> None:
     assert ok("stack", "export-requirements") == ok("stack", "export-requirements", "default")
     ok("stack", "export-requirements", "--output-file", str(tmp_path / "r.txt"))
-    assert (tmp_path / "r.txt").read_text() == ok("stack", "export-requirements")
+    assert (tmp_path / "r.txt").read_text() == ok("stack", "export-requirements") == ""
+    assert "No packages are needed" in stackledger("stack", "export-requirements").err
