@@ -147,7 +147,7 @@ class RunStarted(Event):
             run_name_tag(self.name),
             f"pipeline:{folded(self.pipeline)}",
             f"ran-on:{self.stack.id}",
-            *map(content_tag, stored),
+            *map(content_tag, {*stored, *_digests(self.code.archive)}),
         )
 
 
@@ -210,6 +210,10 @@ class Produced(Part):
     data_type: str
 
 
+def _digests(kept: Kept | None) -> tuple[str, ...]:
+    return () if kept is None else (kept.digest,)
+
+
 class Execution(Part):
     """A fleet's taking up of an attempt. `worker` is the id of its key; `log` what the step printed.
 
@@ -221,6 +225,10 @@ class Execution(Part):
     began: int
     ended: int
     log: Kept | None
+
+
+def _digests_of_log(execution: Execution | None) -> tuple[str, ...]:
+    return () if execution is None else _digests(execution.log)
 
 
 class StepSucceeded(Event):
@@ -242,7 +250,7 @@ class StepSucceeded(Event):
         return (
             run_tag(self.run_id),
             step_tag(self.run_id, self.step),
-            *map(content_tag, {output.digest for output in self.outputs}),
+            *map(content_tag, {*(output.digest for output in self.outputs), *_digests_of_log(self.execution)}),
         )
 
 
@@ -263,8 +271,9 @@ class StepFailed(Event):
     execution: Execution | None = None
 
     def tags(self) -> tuple[str, ...]:
-        """Find it by run and step."""
-        return (run_tag(self.run_id), step_tag(self.run_id, self.step))
+        """Find it by run, step and the content of its log."""
+        log = map(content_tag, _digests_of_log(self.execution))
+        return (run_tag(self.run_id), step_tag(self.run_id, self.step), *log)
 
 
 class StepSkipped(Event):

@@ -28,7 +28,7 @@ def test_a_configuration_of_megabytes_is_kept_and_one_that_no_event_holds_is_ref
     ):
         client.create_stack_component("larger", "mine", "alerter", {"url": "x" * (16 << 20)})
     # An update holds the configuration as it was, too.
-    with pytest.raises(InvalidValue, match=r"component.updated/1 has 14,"):
+    with pytest.raises(InvalidValue, match=r"component.updated/1 would have 14,"):
         client.update_stack_component("large", "alerter", configuration={"url": "y" * (7 << 20)})
     assert client.log_stats()["events"] == before
     assert [each.name for each in client.list_stack_components("alerter").items] == ["large"]
