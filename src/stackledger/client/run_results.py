@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Step(NamedTuple):
-    """A step of a run. Times are ISO 8601 in UTC; `inputs` and `outputs` name artifacts by their ids."""
+    """A step of a run. Times are ISO 8601 in UTC; `inputs` are the digests, `outputs` the ids of artifacts."""
 
     name: str
     status: str
