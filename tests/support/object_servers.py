@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from http import HTTPStatus
@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from tests.support.gcs_fake import fake_gcs
-from tests.support.services import end_with_parent, free_port, missing
+from tests.support.services import docker_answers, end_with_parent, free_port, missing
 
 BUCKET = "stackledger-tests"
 _SERVICES = Path(os.environ.get("STACKLEDGER_TEST_SERVICES") or Path(__file__).parents[2] / ".services")
@@ -89,6 +89,15 @@ def azure_server() -> Iterator[ObjectServer]:
                 yield _with_azure_container(f"{url}/{_AZURITE_ACCOUNT}", _AZURITE_ACCOUNT, _AZURITE_KEY)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    elif docker_answers():
+        from testcontainers.core.container import DockerContainer
+
+        options = "azurite-blob --blobHost 0.0.0.0 --skipApiVersionCheck"
+        image = DockerContainer("mcr.microsoft.com/azure-storage/azurite:3.35.0").with_command(options)
+        with image.with_exposed_ports(10000) as container:
+            url = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(10000)}"
+            _wait_for(url, lambda: True, lambda: "the container does not answer")
+            yield _with_azure_container(f"{url}/{_AZURITE_ACCOUNT}", _AZURITE_ACCOUNT, _AZURITE_KEY)
     else:
         missing("Azurite", "it is not installed (npm installs it for `make test`).")
 
@@ -105,16 +114,20 @@ def _started(command: list[str], url: str) -> Iterator[None]:
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, preexec_fn=end_with_parent)  # noqa: PLW1509 - it makes one system call
     try:
-        deadline = time.monotonic() + 60
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text(encoding="utf-8"))
-            time.sleep(0.05)
+        _wait_for(url, lambda: process.poll() is None, lambda: log.read_text(encoding="utf-8"))
         yield
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(log.parent, ignore_errors=True)
+
+
+def _wait_for(url: str, alive: Callable[[], bool], why: Callable[[], str]) -> None:
+    deadline = time.monotonic() + 60
+    while not _answers(url):
+        if not alive() or time.monotonic() > deadline:
+            raise RuntimeError(why())
+        time.sleep(0.05)
 
 
 def _answers(url: str) -> bool:
