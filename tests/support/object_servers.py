@@ -92,8 +92,8 @@ def azure_server() -> Iterator[ObjectServer]:
     elif docker_answers():
         from testcontainers.core.container import DockerContainer
 
-        options = "azurite-blob --blobHost 0.0.0.0 --skipApiVersionCheck"
-        image = DockerContainer("mcr.microsoft.com/azure-storage/azurite:3.35.0").with_command(options)
+        command = "azurite-blob --blobHost 0.0.0.0 --skipApiVersionCheck"
+        image = DockerContainer("mcr.microsoft.com/azure-storage/azurite:3.35.0").with_command(command)
         with image.with_exposed_ports(10000) as container:
             url = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(10000)}"
             _wait_for(url, lambda: True, lambda: "the container does not answer")

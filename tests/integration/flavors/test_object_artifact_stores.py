@@ -366,6 +366,7 @@ def test_a_process_forked_from_one_that_used_it_is_told_instead_of_waiting_for_e
     stored = store.put(b"x")
 
     def read() -> None:
+        signal.alarm(60)  # it would wait for ever
         with pytest.raises(ArtifactError, match=r"forked from one that uses object storage.*`spawn`"):
             store.get(*stored)
 
