@@ -106,7 +106,8 @@ class WarmChildren:
         self._thread.join()
         self._woken.close()
         for slot in self._slots.values():
-            slot.link.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # somebody killed its keeper just now
+                slot.link.shutdown(socket.SHUT_WR)
         for slot in self._slots.values():
             # A keeper's end comes when all below it is gone.
             while received(slot.link) is not None:

@@ -164,6 +164,7 @@ class TestExecuting:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: secretive\nVersion: 1\n")
         (info / "entry_points.txt").write_text(
             "[stackledger.flavors]\nartifact_store.secretive = secretive:Secretive\n"
+            "artifact_store.needy = secretive:Needy\n"
         )
         environment = os.environ | {
             "PYTHONPATH": str(tmp_path / "plugin"),
@@ -184,6 +185,9 @@ class TestExecuting:
             assert "the key is ***" in log
             assert "again ***" in log
             assert "hunter22" not in log
+            needy = store.model_copy(update={"flavor": "needy", "configuration": {}})
+            told = failure(crew.run(crew.task("leak", outputs=(), store=needy)).result)
+            assert (told.error, "no-such-package>=3" in told.message) == ("MissingRequirements", True)
             missing = store.model_copy(update={"configuration": configuration | {"key": "{{other.key}}"}})
             refused = failure(crew.run(crew.task("leak", outputs=(), store=missing)).result)
             assert refused.error == "SecretError"
@@ -209,6 +213,13 @@ class Secretive(Flavor):
     type = ComponentType.ARTIFACT_STORE
     config_class = Config
     implementation = "secretive:Store"
+
+class Needy(Flavor):
+    """Keeps artifacts with a library."""
+    name = "needy"
+    type = ComponentType.ARTIFACT_STORE
+    implementation = "no_such_package:Store"
+    requirements = ("no-such-package>=3",)
 '''
 
 

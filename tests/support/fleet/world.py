@@ -102,6 +102,7 @@ def task_of(known: Known, waiting: Waiting) -> Task:
         inputs=inputs,
         artifacts={name: name for name in plan.outputs},
         store=STORE,
+        timeout=plan.timeout,
     )
 
 
