@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 
 import msgpack
 
-import stackledger
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import PipelineError, SecretError
 from stackledger.domain.events.runs import Kept, PinnedComponent
@@ -94,8 +93,8 @@ def _settle(folder: Path, settings: Settings) -> None:
     os.environ["TMPDIR"] = str(temporary)
     sys.dont_write_bytecode = True
     os.chdir(folder)
-    # The front door binds its own at the first use; what a step's module calls when it is imported must not run.
-    _ = stackledger.pipeline
+    # Projects come in through the front door, which binds its own runner at the first use: that has to be before ours.
+    _ = importlib.import_module("stackledger").pipeline
     runner.bind(_no_runner)
 
 
