@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 import pika
@@ -22,7 +24,17 @@ from pika.channel import Channel
 from stackledger.domain.errors import BrokerError, TopologyMismatch
 from stackledger.workers.fleet.broker_address import BrokerAddress
 from stackledger.workers.fleet.broker_errors import FROM_PIKA, broker_error
-from stackledger.workers.fleet.told import Blocked, Broke, Disconnected, Inbox, NotConnected, Told, Unblocked
+from stackledger.workers.fleet.publishing import PATIENCE, Publisher
+from stackledger.workers.fleet.told import (
+    Blocked,
+    Broke,
+    Disconnected,
+    Inbox,
+    NotConnected,
+    Told,
+    Unanswered,
+    Unblocked,
+)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _GOODBYE = 3.0
@@ -46,6 +58,7 @@ class Wire:
 
     def __init__(self, number: int, supervisor: Supervisor[Any]) -> None:
         self.number = number
+        self.blocked = False
         self._supervisor = supervisor
 
     def tell(self, told: Told) -> None:
@@ -116,6 +129,8 @@ class Wire:
 class Session(Protocol):
     """What a process does on a connection; it is made anew for each, and lives in the thread of that."""
 
+    publisher: Publisher
+
     def set_up(self) -> Generator[Ask, Any, None]:
         """Ask for one thing after the other, each answered; in the end call `ready`."""
 
@@ -180,6 +195,7 @@ class Supervisor(Generic[S]):
             self._ready = True
             self._failures = 0
             self.inbox.put(told)
+            self._loop.call_later(PATIENCE, partial(self._complain, wire, frozenset()))
 
     def lose(self, wire: Wire, error: BaseException) -> None:
         """End a session, at once for us; the broker is told if it still listens. Another one follows."""
@@ -192,6 +208,27 @@ class Supervisor(Generic[S]):
         _close(wire.connection)
         if not self._ending:
             self._connect_later()
+
+    def _complain(self, wire: Wire, known: frozenset[str]) -> None:
+        """Tell, once, of queues that do not confirm; while the broker takes no messages it is not their fault."""
+        if self.wire is not wire or self._session is None:
+            return
+        overdue = frozenset(self._session.publisher.overdue(monotonic())) if not wire.blocked else known
+        for queue in overdue - known:
+            wire.tell(
+                Unanswered(
+                    BrokerError(
+                        f"The broker has not confirmed a message for the queue '{queue}' for {PATIENCE:.0f} seconds.",
+                        hint="See `rabbitmq-queues quorum_status`. Where too few nodes are up, start them; if it has "
+                        "no leader for good, delete it: the coordinator makes it again with all that was to be done.",
+                    )
+                )
+            )
+        self._loop.call_later(PATIENCE / 3, partial(self._complain, wire, overdue))
+
+    def _blocked(self, wire: Wire, why: str | None) -> None:
+        wire.blocked = why is not None
+        wire.tell(Unblocked() if why is None else Blocked(why))
 
     def _run(self) -> None:
         self._connect()
@@ -227,10 +264,8 @@ class Supervisor(Generic[S]):
             custom_ioloop=self._loop,
         )
         self._open.add(wire)
-        connection.add_on_connection_blocked_callback(
-            lambda _connection, frame: wire.tell(Blocked(str(frame.method.reason)))
-        )
-        connection.add_on_connection_unblocked_callback(lambda _connection, _frame: wire.tell(Unblocked()))
+        connection.add_on_connection_blocked_callback(lambda _, frame: self._blocked(wire, str(frame.method.reason)))
+        connection.add_on_connection_unblocked_callback(lambda _connection, _frame: self._blocked(wire, None))
 
     def _set_up(self, wire: Wire) -> None:
         if self.wire is not wire:

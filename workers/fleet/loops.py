@@ -26,6 +26,7 @@ from stackledger.workers.fleet.told import (
     Returned,
     Stop,
     Told,
+    Unanswered,
     Unblocked,
 )
 from stackledger.workers.fleet.worker import Worker
@@ -73,7 +74,7 @@ def run_coordinator_loop(  # noqa: C901, PLR0912 - one arm for each thing that m
                     arrived = []
                     coordinator.disconnected()
                     trouble(told.error)
-                case NotConnected():
+                case NotConnected() | Unanswered():
                     trouble(told.error)
                 case Unblocked():
                     coordinator.unblocked()
@@ -127,7 +128,7 @@ def run_worker_loop(  # noqa: C901, PLR0912 - the same
                     line.supervisor.use(None)
                     worker.disconnected()
                     trouble(told.error)
-                case NotConnected():
+                case NotConnected() | Unanswered():
                     trouble(told.error)
                 case Stop():
                     until = monotonic() + grace + _LAST_WORDS

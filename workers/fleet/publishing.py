@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, NamedTuple
 
 from pika import BasicProperties, DeliveryMode, spec
@@ -13,10 +14,14 @@ from stackledger.workers.fleet.topology import Topology
 
 _UNNUMBERED = 0
 
+PATIENCE = 30.0
+"""After how many seconds without a confirmation a queue is taken for one that does not work."""
+
 
 class _Sent(NamedTuple):
     token: int
     queue: str
+    at: float
 
 
 class Publisher:
@@ -52,15 +57,24 @@ class Publisher:
     def publish(self, queue: str, data: bytes, token: int) -> None:
         """Send a message that survives the broker's restart, and that comes back if there is no such queue."""
         self._tag += 1
-        self._sent[self._tag] = _Sent(token, queue)
+        self._sent[self._tag] = _Sent(token, queue, monotonic())
         properties = BasicProperties(delivery_mode=DeliveryMode.Persistent, message_id=str(self._tag))
         self._channel.basic_publish("", self._topology.on_broker(queue), data, properties, mandatory=True)
 
     def broadcast(self, data: bytes) -> None:
         """Send to every worker that listens now."""
         self._tag += 1
-        self._sent[self._tag] = _Sent(_UNNUMBERED, "")
+        self._sent[self._tag] = _Sent(_UNNUMBERED, "", monotonic())
         self._channel.basic_publish(self._topology.control, "", data)
+
+    def overdue(self, now: float) -> set[str]:
+        """Return the queues that have not confirmed a message for too long."""
+        queues = set()
+        for _, queue, at in self._sent.values():
+            if now - at <= PATIENCE:
+                break
+            queues.add(queue)
+        return queues - {""}
 
     def _came_back(self, _channel: Channel, _method: spec.Basic.Return, properties: BasicProperties, _: bytes) -> None:
         # The broker confirms it after this: it answers for it, as for every message.
@@ -72,7 +86,7 @@ class Publisher:
         taken = isinstance(frame.method, spec.Basic.Ack)
         confirmed: list[int] = []
         for each in self._up_to(tag) if frame.method.multiple else (tag,):
-            token, queue = self._sent.pop(each)
+            token, queue, _ = self._sent.pop(each)
             if each in self._returned:
                 self._returned.discard(each)
                 self._told_returned(token, queue)

@@ -75,6 +75,12 @@ class Unblocked(NamedTuple):
     """The broker takes messages again."""
 
 
+class Unanswered(NamedTuple):
+    """Something does not work as it should, and the session goes on."""
+
+    error: BrokerError
+
+
 class Ended(NamedTuple):
     """A child came to the end of an execution, or died of it; `log` is what it said."""
 
@@ -105,6 +111,7 @@ Told = (
     | ConsumerCancelled
     | Blocked
     | Unblocked
+    | Unanswered
     | Ended
     | Stop
     | Broke

@@ -18,6 +18,7 @@ from stackledger.domain.errors import BrokerRefused, BrokerUnreachable, Topology
 from stackledger.workers.fleet.broker_address import BrokerAddress
 from stackledger.workers.fleet.coordinator_line import CoordinatorLine
 from stackledger.workers.fleet.ports import OUTCOMES, PARKED
+from stackledger.workers.fleet.publishing import PATIENCE, _Sent
 from stackledger.workers.fleet.told import (
     Confirmed,
     Connected,
@@ -28,6 +29,7 @@ from stackledger.workers.fleet.told import (
     NotConnected,
     Returned,
     Told,
+    Unanswered,
 )
 from stackledger.workers.fleet.topology import Topology
 from stackledger.workers.fleet.worker_line import WorkerLine
@@ -209,6 +211,26 @@ def test_a_worker_waits_for_its_queue(coordinator: Ear, amqp_url: str, topology:
             there.queue_delete(topology.on_broker("default"))
         mine.consume(0)
         assert isinstance(ear.first(Disconnected).error, TopologyMismatch)
+
+
+def test_a_queue_that_does_not_confirm_is_told_of(coordinator: Ear) -> None:
+    """While a connection is blocked nothing is confirmed, and no queue is to blame."""
+    line = ready(coordinator)
+    publisher = line.supervisor._session.publisher  # type: ignore[union-attr]
+    now = monotonic()
+    publisher._sent = {1: _Sent(1, "default", now - PATIENCE - 1), 2: _Sent(2, OUTCOMES, now)}
+    assert publisher.overdue(now) == {"default"}
+    wire = line.supervisor.wire
+    assert wire is not None
+    wire.blocked = True
+    line.supervisor._complain(wire, frozenset())
+    wire.blocked = False
+    line.supervisor._complain(wire, frozenset())
+    line.supervisor._complain(wire, frozenset({"default"}))
+    line.supervisor.inbox.put(Confirmed((7,)))
+    heard = coordinator.until(lambda heard: any(isinstance(each, Confirmed) for each in heard))
+    (said,) = (each for each in heard if isinstance(each, Unanswered))
+    assert "'default'" in str(said.error)
 
 
 def test_a_password_shows_nowhere_even_when_it_is_wrong(
