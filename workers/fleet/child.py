@@ -54,6 +54,13 @@ class Found(NamedTuple):
     artifacts: Mapping[str, str]
 
 
+def load() -> None:
+    """Load what every child needs, before it is forked."""
+    importlib.import_module("stackledger.pipelines.pipeline")
+    for model in (Task, PinnedComponent, Success, Failure):
+        model.model_rebuild()
+
+
 def live(channel: socket.socket, folder: Path, settings: Settings) -> NoReturn:
     """Execute what the keeper sends, until it is gone."""
     _settle(folder, settings)

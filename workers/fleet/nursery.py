@@ -30,6 +30,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
+    child.load()
     gc.collect()
     gc.freeze()
     keepers: set[int] = set()
