@@ -16,7 +16,6 @@ from stackledger.domain.errors import ArtifactError, sentence
 from stackledger.domain.names import visible
 
 _RIGHTS = "Give these credentials the right to read, write, list and delete there; a wrong clock is refused too."
-_ADDRESS = "Look at the `endpoint_url`, if there is one, and at the network."
 _AGAIN = "Try again; if it stays so, ask whoever runs the store."
 _OURS = "Ask whoever runs the store, and report it as a mistake of Stackledger if they find nothing."
 
@@ -42,7 +41,15 @@ _HINTS_OF_CODES = {
     **dict.fromkeys(_NO_BUCKET, "Stackledger makes no buckets: create it, or correct the component's `path`."),
     "RequestTimeTooSkewed": "Set the clock of this machine.",
     "NoSuchUpload": _AGAIN,
+    "AuthorizationHeaderMalformed": "Give the `region` that the bucket is in.",
     "EntityTooLarge": "An object can have 5 GiB on S3, because it is copied there to its name in one piece.",
+}
+
+_HINTS_OF_WORDS = {
+    "kind: Connect": "Look at the `endpoint_url`, if there is one, and at the network.",
+    "kind: Timeout": "Try again; a slow network can be given a longer `timeout`.",
+    "builder error": "An address with http:// is used only where --allow_http=true allows it.",
+    "configured region": "Give the `region` that the bucket is in.",
 }
 
 _CODE = re.compile(r"<Code>\s*(\w{1,80})\s*</Code>")
@@ -72,10 +79,9 @@ def told(where: str, what: str) -> Iterator[None]:
 def _hint(error: Exception, text: str) -> str:
     if _NOT_ALLOWED.search(text):
         return _RIGHTS  # the library has exceptions of its own for this, but not where it lists and deletes
-    if "kind: Connect" in text:
-        return _ADDRESS
-    if "kind: Timeout" in text:
-        return "Try again; a slow network can be given a longer `timeout`."
+    for words, hint in _HINTS_OF_WORDS.items():
+        if words in text:
+            return hint
     return next(_HINTS[kind] for kind in type(error).__mro__ if kind in _HINTS)
 
 
@@ -95,4 +101,4 @@ def _words(text: str) -> str:
         return "it gave no answer in time"
     if status:
         return f"it answered {status[1].strip()}"
-    return visible(_QUERY.sub("", text.partition("\n")[0])[:300])
+    return visible(_QUERY.sub("", text.partition("\n")[0].rpartition(" - ")[2])[:300])

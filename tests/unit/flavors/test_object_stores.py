@@ -173,6 +173,11 @@ def test_there_are_exceptions_to_walk() -> None:
         ("Error performing GET https://h/c?sig=hunter2 - status code: 503 Service Unavailable: ", "it answered 503"),
         ('x https://h/?sig=hunter2\nkind: Connect, message: "Connection refused"', "reached (Connection refused)"),
         ("x https://h/?sig=hunter2\nkind: Timeout, source: hunter2", "it gave no answer in time"),
+        (
+            "Generic S3 error: PUT https://h/?sig=hunter2 in 1ms - HTTP error: builder error",
+            ": HTTP error: builder error. ",
+        ),
+        ("PUT https://h/?sig=hunter2 - redirect: incorrectly configured region", "region. Give the `region`"),
         ("<Code>A</Code><Message>\x1b[2J</Message>", "(A)"),
     ],
 )
