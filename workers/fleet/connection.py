@@ -19,9 +19,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pika
 from pika.adapters.select_connection import IOLoop
-from pika.channel import Channel
 
-from stackledger.domain.errors import BrokerError, TopologyMismatch
+from stackledger.domain.errors import BrokerError
 from stackledger.workers.fleet.broker_address import BrokerAddress
 from stackledger.workers.fleet.broker_errors import FROM_PIKA, broker_error
 from stackledger.workers.fleet.publishing import PATIENCE, Publisher
@@ -35,95 +34,19 @@ from stackledger.workers.fleet.told import (
     Unanswered,
     Unblocked,
 )
+from stackledger.workers.fleet.wire import Ask, Wire
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _GOODBYE = 3.0
 """For how many seconds a connection is closed in order, before it is just left."""
 
-_NOT_FOUND = 404
-
-Ask = Callable[[Callable[..., None]], object]
-"""Asks the broker something, and calls back with the answer."""
+_LASTING = 10.0
+"""A session that lasted for so many seconds is taken for a good one: the next attempt follows at once."""
 
 # It tells of every lost connection with a stack trace; who needs to know of one is told by us.
 logging.getLogger("pika").addHandler(logging.NullHandler())
 if logging.getLogger("pika").level == logging.NOTSET:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-
-
-class Wire:
-    """One connection, as long as it holds: what sessions are made of."""
-
-    connection: pika.SelectConnection
-
-    def __init__(self, number: int, supervisor: Supervisor[Any]) -> None:
-        self.number = number
-        self.blocked = False
-        self._supervisor = supervisor
-
-    def tell(self, told: Told) -> None:
-        """Let the main thread know, unless the session is over."""
-        if self._supervisor.wire is self:
-            self._supervisor.inbox.put(told)
-
-    def ready(self, told: Told) -> None:
-        """Say that the session can be used, and what else there is to say about it."""
-        self._supervisor.is_ready(self, told)
-
-    def lose(self, error: BrokerError | BaseException) -> None:
-        """End the session."""
-        self._supervisor.lose(self, error)
-
-    def channel(self) -> Ask:
-        """Open a channel; if the broker closes it, the session is lost."""
-
-        def ask(then: Callable[..., None]) -> None:
-            channel = self.connection.channel(on_open_callback=then)
-            channel.add_on_close_callback(lambda _channel, reason: self.lose(reason))
-            channel.add_on_cancel_callback(
-                lambda _frame: self.lose(
-                    TopologyMismatch("The broker ended a consumer: its queue was deleted, or moved to another node.")
-                )
-            )
-
-        return ask
-
-    def missing(self, queues: tuple[str, ...]) -> Ask:
-        """Call back with those of these queues, one at least, that are not there."""
-
-        def ask(then: Callable[..., None]) -> None:
-            there: dict[str, bool] = {}
-
-            def note(queue: str, is_there: bool) -> None:  # noqa: FBT001 - found out by a callback
-                if queue not in there:
-                    there[queue] = is_there
-                    if len(there) == len(queues):
-                        then(tuple(each for each in queues if not there[each]))
-
-            for queue in queues:
-                self._look(queue, note)
-
-        return ask
-
-    def _look(self, queue: str, note: Callable[[str, bool], None]) -> None:
-        """Look on a channel of its own whether a queue is there: the broker closes it if not."""
-
-        def closed(_channel: Channel, reason: BaseException) -> None:
-            code = getattr(reason, "reply_code", None)
-            if code == _NOT_FOUND:
-                note(queue, False)  # noqa: FBT003
-            elif code is None or code >= 300:  # noqa: PLR2004 - where the codes of errors begin
-                self.lose(reason)
-
-        def found(channel: Channel) -> None:
-            channel.close()
-            note(queue, True)  # noqa: FBT003
-
-        def opened(channel: Channel) -> None:
-            channel.add_on_close_callback(closed)
-            channel.queue_declare(queue, passive=True, callback=lambda _frame: found(channel))
-
-        self.connection.channel(on_open_callback=opened)
 
 
 class Session(Protocol):
@@ -147,7 +70,7 @@ class Supervisor(Generic[S]):
         self._address = address
         self._make = session
         self._session: S | None = None
-        self._ready = False
+        self._ready_at: float | None = None
         self._sessions = 0
         self._failures = 0
         self._ending = False
@@ -192,8 +115,7 @@ class Supervisor(Generic[S]):
     def is_ready(self, wire: Wire, told: Told) -> None:
         """Tell that a session can be used."""
         if self.wire is wire:
-            self._ready = True
-            self._failures = 0
+            self._ready_at = monotonic()
             self.inbox.put(told)
             self._loop.call_later(PATIENCE, partial(self._complain, wire, frozenset()))
 
@@ -202,9 +124,10 @@ class Supervisor(Generic[S]):
         if self.wire is not wire:
             return
         ours = error if isinstance(error, BrokerError) else broker_error(error, self._address.place)
-        self.inbox.put(Disconnected(ours) if self._ready else NotConnected(ours))
-        self.wire = self._session = None
-        self._ready = False
+        self.inbox.put(NotConnected(ours) if self._ready_at is None else Disconnected(ours))
+        if self._ready_at is not None and monotonic() - self._ready_at >= _LASTING:
+            self._failures = 0
+        self.wire = self._session = self._ready_at = None
         _close(wire.connection)
         if not self._ending:
             self._connect_later()

@@ -11,11 +11,12 @@ from pika.channel import Channel
 
 from stackledger.domain.errors import BrokerError
 from stackledger.workers.fleet.broker_address import BrokerAddress
-from stackledger.workers.fleet.connection import Ask, Supervisor, Wire
+from stackledger.workers.fleet.connection import Supervisor
 from stackledger.workers.fleet.ports import OUTCOMES, PARKED, Arrived, Tag
 from stackledger.workers.fleet.publishing import Publisher
 from stackledger.workers.fleet.told import Confirmed, Connected, Delivered, Inbox, Returned
 from stackledger.workers.fleet.topology import Topology, is_dead_letter
+from stackledger.workers.fleet.wire import Ask, Wire
 
 PREFETCH = 500
 """How many outcomes come at once: as many as a batch may be."""

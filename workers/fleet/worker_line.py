@@ -11,7 +11,7 @@ from pika.channel import Channel
 
 from stackledger.domain.errors import TopologyMismatch
 from stackledger.workers.fleet.broker_address import BrokerAddress
-from stackledger.workers.fleet.connection import Ask, Supervisor, Wire
+from stackledger.workers.fleet.connection import Supervisor
 from stackledger.workers.fleet.ports import Arrived, Tag
 from stackledger.workers.fleet.publishing import Publisher
 from stackledger.workers.fleet.told import (
@@ -24,6 +24,7 @@ from stackledger.workers.fleet.told import (
     Returned,
 )
 from stackledger.workers.fleet.topology import Topology
+from stackledger.workers.fleet.wire import Ask, Wire
 
 
 class WorkerLine:
