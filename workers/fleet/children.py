@@ -16,10 +16,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import msgpack
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from stackledger.domain.errors import LogBusy
 from stackledger.domain.events.runs import Kept
@@ -27,8 +26,6 @@ from stackledger.eventlog.lock import FileLock
 from stackledger.workers.fleet.keeper import Settings, received, sent
 from stackledger.workers.fleet.messages import Failure, Success, Task
 from stackledger.workers.fleet.told import Broke, Ended
-
-_RESULT: TypeAdapter[Success | Failure] = TypeAdapter(Annotated[Success | Failure, Field(discriminator="kind")])
 
 
 @dataclass(slots=True)
@@ -188,8 +185,14 @@ def _told(slot: _Slot, message: list[object]) -> tuple[str, Success | Failure, K
         case _:
             return None
     try:
-        outcome = slot.instead if result is None and slot.instead is not None else _RESULT.validate_python(result)
-        return execution, outcome, None if log is None else Kept.model_validate(log)
+        kept = None if log is None else Kept.model_validate(log)
+        match result:
+            case None if slot.instead is not None:
+                return execution, slot.instead, kept
+            case {"kind": "success"}:
+                return execution, Success.model_validate(result), kept
+            case _:
+                return execution, Failure.model_validate(result), kept
     except ValidationError:
         # A step may write into descriptors that are not its own.
         failure = Failure(error="StepCrashed", message="What its process said of its end makes no sense.")
