@@ -240,6 +240,21 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(fleet: RealFl
     succeeded(fleet)
 
 
+def test_a_worker_that_is_to_stop_ends_even_where_the_broker_is_gone(amqp_url: str) -> None:
+    with real_fleet(amqp_url, habits=Habits(lease_after=0.1, heartbeat=0.5, grace=0.2)) as fleet:
+        fleet.coordinator()
+        leaving = fleet.worker(slots=2)
+        fleet.seconds = lambda _: 600.0
+        fleet.submit(SOME)
+        eventually(lambda: len(fleet.of(StepClaimed)) == 2)
+        leaving.proxy.refuse()
+        leaving.stop()
+        assert not leaving.thread.is_alive()
+        fleet.seconds = lambda _: 0.0
+        fleet.worker()
+        succeeded(fleet)
+
+
 def test_two_logs_on_one_broker_never_meet(amqp_url: str, fleet: RealFleet) -> None:
     with real_fleet(amqp_url) as other:
         for each in (fleet, other):
