@@ -55,7 +55,8 @@ class ObjectArtifactStore(ABC):
 
     def __init__(self, config: ObjectStoreConfig, *, home: Path, component_id: str) -> None:  # noqa: ARG002  made like all others
         self._path = config.path
-        with self._told("be opened"):
+        # The library starts its threads with the first request: until then a process may fork.
+        with told(f"The artifact store {self._path}", "be opened"):
             self._store = self._connected(config.timeout, repeats=5)
             self._trial = self._connected(min(config.timeout, _TRIAL_SECONDS), repeats=1)
 

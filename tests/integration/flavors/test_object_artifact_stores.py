@@ -373,6 +373,16 @@ def test_a_process_forked_from_one_that_used_it_is_told_instead_of_waiting_for_e
     assert ended(forked(read)) == 0
 
 
+def test_a_store_that_was_only_made_can_be_used_by_a_forked_process(s3: ObjectServer) -> None:
+    program = (
+        "import json, sys; from tests.support.artifact_stores import object_store\n"
+        "from tests.support.processes import ended, forked\n"
+        "store = object_store(json.loads(sys.argv[1]))\n"
+        "sys.exit(ended(forked(store.check)))"
+    )
+    subprocess.run([sys.executable, "-c", program, json.dumps(s3.configuration())], check=True, timeout=60)
+
+
 def test_an_upload_and_a_download_take_little_memory(s3: ObjectServer, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     size = 128 * 1024 * 1024
