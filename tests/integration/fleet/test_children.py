@@ -555,3 +555,5 @@ crew.ended()
             eventually(lambda: not is_alive(pids[0]))
             if who == "keeper":
                 assert not any(map(is_alive, pids))
+            for pid in filter(is_alive, pids):  # where both are killed, nobody is left who knew of them
+                os.kill(pid, signal.SIGKILL)
