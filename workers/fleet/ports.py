@@ -116,7 +116,10 @@ class Children(Protocol):
         """End an execution by force; `ended` is not called for it any more."""
 
     def fail(self, slot: int, execution: str, failure: Failure) -> None:
-        """End an execution by force; `ended` is called with the failure, or with what it came to meanwhile."""
+        """End an execution by force; `ended` is called with the failure, or with what it came to meanwhile.
+
+        Nothing to do where it is being ended already.
+        """
 
 
 class Clock(Protocol):

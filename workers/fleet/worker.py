@@ -73,7 +73,7 @@ class Note:
 
 @dataclass(slots=True)
 class Work:
-    """What a slot executes. `waits` says that it must not begin before its grant comes, `fails` that it is too late."""
+    """What a slot executes. `waits` says that it must not begin before its grant comes."""
 
     task: Task
     execution: str
@@ -81,7 +81,6 @@ class Work:
     began_at: int
     waits: bool
     runs: bool = False
-    fails: bool = False
     claim: Note | None = None
     outcome: Note | None = None
 
@@ -234,11 +233,9 @@ class Worker:
             if (
                 work is not None
                 and work.runs
-                and not work.fails
                 and work.task.timeout is not None
                 and now - work.began > work.task.timeout
             ):
-                work.fails = True
                 message = f"It was not done after {work.task.timeout:g} seconds."
                 self._children.fail(slot.number, work.execution, Failure(error="StepTimeout", message=message))
         if self._stop_by is not None and now > self._stop_by:
