@@ -33,6 +33,7 @@ from stackledger.workers.fleet.told import (
 )
 from stackledger.workers.fleet.topology import Topology
 from stackledger.workers.fleet.worker_line import WorkerLine
+from tests.support.eventually import eventually
 from tests.support.rabbitmq import PASSWORD
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -43,7 +44,7 @@ def topology(amqp_url: str) -> Iterator[Topology]:
     topology = Topology(f"test-{uuid4().hex[:12]}", "o", ("default",))
     yield topology
     with channel(amqp_url) as there:
-        for queue in ("default", OUTCOMES, PARKED):
+        for queue in ("default", "gpu", OUTCOMES, PARKED):
             there.queue_delete(topology.on_broker(queue))
         there.exchange_delete(topology.control)
 
@@ -132,9 +133,11 @@ def _answers(heard: list[Told]) -> Counter[tuple[int, str]]:
 
 def test_what_is_published_after_declaring_finds_its_queue(coordinator: Ear) -> None:
     line = ready(coordinator)
-    line.declare(["default"])
-    line.publish("default", b"m", 1)
-    assert coordinator.first(Confirmed).tokens == (1,)
+    line.declare(["gpu", "default"])
+    line.publish("gpu", b"m", 1)
+    line.publish("default", b"m", 2)
+    answers = _answers(coordinator.until(lambda heard: len(_answers(heard)) == 2))
+    assert answers == Counter([(1, "taken"), (2, "taken")])
 
 
 def test_a_tag_of_an_earlier_session_is_forgotten(coordinator: Ear) -> None:
@@ -145,9 +148,11 @@ def test_a_tag_of_an_earlier_session_is_forgotten(coordinator: Ear) -> None:
     line.close()
     coordinator.first(Connected)
     line.acknowledge(first.tag)
-    again = coordinator.first(Delivered).arrived
+    heard = coordinator.until(lambda heard: any(isinstance(each, Delivered) for each in heard))
+    (again,) = (each.arrived for each in heard if isinstance(each, Delivered))
     assert (again.data, again.redelivered) == (b"m", True)
     assert again.tag.session > first.tag.session
+    assert len(heard) == 1, "the session went on"
     line.acknowledge(again.tag)
     line.publish(OUTCOMES, b"n", 2)
     heard = coordinator.until(lambda heard: any(isinstance(each, Delivered) for each in heard))
@@ -157,6 +162,10 @@ def test_a_tag_of_an_earlier_session_is_forgotten(coordinator: Ear) -> None:
 def test_work_for_a_session_that_is_over_is_forgotten(coordinator: Ear, amqp_url: str, topology: Topology) -> None:
     line = ready(coordinator)
     line.close()
+    line.supervisor.flush()
+    # The next session is there before the main thread has heard of it.
+    eventually(lambda: line.supervisor.wire is not None and line.supervisor.wire.number > 1)
+    eventually(lambda: line.supervisor._ready_at is not None)
     line.publish(OUTCOMES, b"too late", 1)
     coordinator.first(Connected)
     line.publish(OUTCOMES, b"in time", 2)
