@@ -14,6 +14,7 @@ from stackledger.client.secrets import SecretClient
 from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import Refused, StackledgerError, raised
+from stackledger.projections import registry_queries
 from stackledger.settings import forget_half_written
 
 if TYPE_CHECKING:
@@ -140,8 +141,9 @@ class HealthClient(StackClient, SecretClient, RunClient):
                 self._notify(f"The artifact store {name!r} was left as it is: {why}")
 
     def _artifact_stores(self) -> Iterator[tuple[str, Callable[[], ArtifactStore]]]:
-        """Yield each artifact store there is: its name, and how it is made."""
-        for component in self.list_stack_components(ComponentType.ARTIFACT_STORE, size=1000):
+        """Yield each artifact store there is: its name, and how it is made. No matter which stack is active."""
+        kind, asked = ComponentType.ARTIFACT_STORE.value, self._asked((), {}, None, 1, 1000)
+        for component in self._read(lambda view: registry_queries.components(view, kind, asked)).items:
             pinned = {
                 "components": [
                     {
