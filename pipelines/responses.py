@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from stackledger.domain.errors import PipelineError
 
@@ -58,12 +59,17 @@ class StepResponse:
         return next(iter(self.outputs.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunResponse:
-    """A run; `status` is one of RunStatus, or dead."""
+    """A run; `status` is one of RunStatus, or dead. Its steps are read when they are asked for."""
 
     id: str
     name: str
     pipeline: str
     status: str
-    steps: Mapping[str, StepResponse]
+    read_steps: Callable[[], Mapping[str, StepResponse]] = field(repr=False, compare=False)
+
+    @cached_property
+    def steps(self) -> Mapping[str, StepResponse]:
+        """The steps by their names, in the order of the plan."""
+        return self.read_steps()

@@ -55,7 +55,11 @@ class LocalHome:
         finished = self.finish(plan)
         finished.raise_if_failed()
         return RunResponse(
-            finished.run.id, finished.run.name, finished.run.pipeline, finished.run.status, self._steps(finished)
+            finished.run.id,
+            finished.run.name,
+            finished.run.pipeline,
+            finished.run.status,
+            lambda: self._steps(finished),
         )
 
     def _steps(self, finished: FinishedRun) -> dict[str, StepResponse]:

@@ -6,6 +6,7 @@ Their queries and results are imported where they are used: commands about the r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stackledger.client import arguments
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from stackledger.client.run_results import Pipeline, Run, Step
     from stackledger.domain.events.runs import PinnedStack
     from stackledger.pipelines.plan import PipelinePlan
-    from stackledger.pipelines.responses import RunResponse
+    from stackledger.pipelines.responses import ArtifactResponse, RunResponse, StepResponse
     from stackledger.projections import run_queries
     from stackledger.projections.engine import View
-    from stackledger.projections.run_queries import ArtifactRow, RunRow, StepRow
+    from stackledger.projections.run_queries import ArtifactRow, RunDetails, RunRow, StepRow
 
     Result = TypeVar("Result")
 
@@ -125,7 +126,7 @@ class RunClient(ArtifactClient):
 
     def get_pipeline_run(self, name_id_or_prefix: str) -> RunResponse:
         """Return a run as a call of its pipeline returns it, with outputs that load."""
-        from stackledger.pipelines.responses import RunResponse, StepResponse
+        from stackledger.pipelines.responses import RunResponse
         from stackledger.projections import run_queries
 
         def query(view: View, dead: set[str]) -> tuple[run_queries.RunDetails, str]:
@@ -133,35 +134,30 @@ class RunClient(ArtifactClient):
             return details, _status(details.run.id, details.run.status, dead)
 
         details, status = self._read_runs(query)
-        return RunResponse(
-            id=details.run.id,
-            name=details.run.name,
-            pipeline=details.run.pipeline,
-            status=status,
-            steps={
-                step.name: StepResponse(
-                    name=step.name,
-                    status=step.status,
-                    attempt=step.attempt,
-                    outputs={
-                        row.output: self._loadable(row, details.stack)
-                        for row in details.artifacts
-                        if row.step == step.name
-                    },
-                )
-                for step in details.steps
-            },
-        )
+        run = details.run
+        return RunResponse(run.id, run.name, run.pipeline, status, partial(self._step_responses, details))
+
+    def _step_responses(self, details: RunDetails) -> dict[str, StepResponse]:
+        from stackledger.pipelines.responses import StepResponse
+
+        outputs: dict[str, dict[str, ArtifactResponse]] = {step.name: {} for step in details.steps}
+        for row in details.artifacts:
+            outputs[row.step][row.output] = self._loadable(row, details.stack)
+        return {
+            step.name: StepResponse(step.name, step.status, step.attempt, outputs[step.name]) for step in details.steps
+        }
 
     def run(self, plan: PipelinePlan) -> RunResponse:
         """Run a pipeline to its end on the active stack, which is pinned as it is now; RunFailed names failed steps."""
         from stackledger.eventlog.ids import new_id
         from stackledger.flavors.resolving import Redactor
+        from stackledger.pipelines.responses import RunResponse
         from stackledger.progress import watcher
         from stackledger.workers.local import Services
 
         self._end_dead_runs()
         redactor = Redactor()
+        first = self._context()
         stack = self._read(self._pinned)
         pinned = stack.model_dump(mode="json")
         store = self._store(pinned, redactor)
@@ -170,14 +166,17 @@ class RunClient(ArtifactClient):
             services = Services(
                 handler=self._ledger.handler,
                 store=store,
-                make_context=self._context,
+                # Who runs it stays the same from its start to its end.
+                make_context=lambda: first._replace(command_id=new_id(), time=self._ledger.now()),
                 new_id=new_id,
                 progress=progress,
                 redactor=redactor,
             )
             finished = orchestrator.run(plan, stack, services)
         finished.raise_if_failed()
-        return self.get_pipeline_run(finished.run.id)
+        run = finished.run
+        # Scripts that want to know no more do not wait for the views.
+        return RunResponse(run.id, run.name, run.pipeline, run.status, lambda: self.get_pipeline_run(run.id).steps)
 
     def _pinned(self, view: View) -> PinnedStack:
         """Return the active stack with the configuration of its components, as of the view's position."""
