@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import assert_never
 
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.fleet import (
+    Because,
     KeyEnrolled,
     KeyRevoked,
     KeyRole,
@@ -25,14 +26,12 @@ from stackledger.domain.events.fleet import (
 from stackledger.domain.events.runs import Execution, StepFailed, StepSucceeded
 from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready, run_item
 from stackledger.domain.run_status import RunStatus
-from stackledger.domain.runs import FailStep, FinishStep, Outcome, digests_of_inputs, ended, what_follows
+from stackledger.domain.runs import FailStep, FinishStep, Outcome, digests_of_inputs, ended, puts_out_all, what_follows
 
 MAX_LOST = 5
 """How many attempts at one step may get lost before the step fails."""
 LOSS_DELAY = 1.0
 """Seconds before the attempt after the first lost one; doubled with each that follows."""
-
-Because = Literal["lease ran out", "delivered too often", "worker gave it back", "worker's key was revoked"]
 
 
 # Reports
@@ -235,7 +234,7 @@ def _effect(report: Report, run: Run, now: int) -> StepClaimed | StepSucceeded |
 def _sound(report: Ended, step: StepState) -> Outcome:
     """Return the outcome with who came to it; one that does not fit the step is a failure of the step."""
     outcome, outputs = report.outcome, step.plan.outputs
-    if isinstance(outcome, FinishStep) and sorted(each.output for each in outcome.outputs) != sorted(outputs):
+    if isinstance(outcome, FinishStep) and not puts_out_all(outcome, step):
         given = ", ".join(each.output for each in outcome.outputs) or "nothing"
         message = f"The worker sent {given}, but the outputs of the step are: {', '.join(outputs) or 'none'}."
         return FailStep(outcome.step, outcome.attempt, "WrongOutputs", message, report.by)

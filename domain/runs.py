@@ -193,7 +193,7 @@ def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
         )
     match outcome:
         case FinishStep():
-            if sorted(output.output for output in outcome.outputs) != sorted(step.plan.outputs):
+            if not puts_out_all(outcome, step):
                 raise Refused(
                     f"The step {outcome.step!r} has the outputs {', '.join(step.plan.outputs) or 'none'}, not"
                     f" {', '.join(output.output for output in outcome.outputs) or 'none'}."
@@ -217,6 +217,11 @@ def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
             )
         case _:
             assert_never(outcome)
+
+
+def puts_out_all(outcome: FinishStep, step: StepState) -> bool:
+    """Say whether an outcome has each output of the step once, and no other."""
+    return sorted(output.output for output in outcome.outputs) == sorted(step.plan.outputs)
 
 
 def _retry_at(step: StepState, now: int) -> int | None:

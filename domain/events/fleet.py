@@ -55,6 +55,10 @@ class StepClaimed(Event):
         return (run_tag(self.run_id), step_tag(self.run_id, self.step))
 
 
+Because = Literal["lease ran out", "delivered too often", "worker gave it back", "worker's key was revoked"]
+"""Why nobody will say how an attempt went."""
+
+
 class StepLost(Event):
     """Nobody will say how an attempt went; the next one begins at `retry_at`, in microseconds.
 
@@ -66,7 +70,7 @@ class StepLost(Event):
     run_id: str
     step: str
     attempt: int
-    because: Literal["lease ran out", "delivered too often", "worker gave it back", "worker's key was revoked"]
+    because: Because
     retry_at: int
 
     def tags(self) -> tuple[str, ...]:

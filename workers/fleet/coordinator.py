@@ -7,15 +7,14 @@ what the log says is queued.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stackledger.domain.event import Event, item
-from stackledger.domain.events.fleet import DispatchConfirmed, TopologyRenewed, fleet_tag
+from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.events.fleet import Because, DispatchConfirmed, TopologyRenewed, fleet_tag
 from stackledger.domain.events.runs import Execution
-from stackledger.domain.fleet import Because, Claimed, Ended, Report, Vanished, Verdict, boundary, settled
+from stackledger.domain.fleet import Claimed, Ended, Report, Vanished, Verdict, boundary, settled
 from stackledger.domain.runs import FailStep, FinishStep
 from stackledger.workers.fleet.dispatching import Dispatching
 from stackledger.workers.fleet.known import Known, Waiting
@@ -53,6 +52,7 @@ from stackledger.workers.fleet.ports import (
     FleetLog,
     LogAway,
     Seen,
+    Tag,
 )
 
 
@@ -231,22 +231,22 @@ class Coordinator:
         """Settle what workers said and what is due, then acknowledge."""
         arrivals = [arrived for _, arrived in self._unread]
         said: list[_Said] = []
-        parked: list[Arrived] = []
+        parked: set[Tag] = set()
         for arrived in arrivals:
             try:
                 said += self._heard(arrived)
             except MessageRefused:
-                parked.append(arrived)
+                parked.add(arrived.tag)
         said += (_Said(self._gone(execution, "lease ran out")) for execution in self._leases.take_ran_out())
         said += (_Said(self._gone(execution, "worker's key was revoked")) for execution in self._known.revoked())
         verdicts = self._settle([each.report for each in said])
         for each, verdict in zip(said, verdicts, strict=True):
             self._answer(each, verdict)
             if verdict is Verdict.INVALID and each.arrived is not None:
-                parked.append(each.arrived)
+                parked.add(each.arrived.tag)
         self._unread.clear()
         for arrived in arrivals:
-            if arrived in parked:
+            if arrived.tag in parked:
                 self._park(arrived)
             else:
                 self._broker.acknowledge(arrived.tag)
@@ -264,16 +264,21 @@ class Coordinator:
             touched = self._known.unsettled | self._known.due(now)
             runs = touched | {report.run_id for report in reports}
             decided = settled(self._known.runs, self._known.keys, reports, touched, now=now, dispatch=dispatch)
-            if decided.events:
-                depends = boundary(sorted(runs), sorted(workers))
-                try:
-                    self._log.append(decided.events, depends, self._known.position)
-                except Conflict:
-                    self._catch_up()
-                    continue
+            if decided.events and not self._append(decided.events, boundary(sorted(runs), sorted(workers))):
+                continue
             self._known.unsettled -= runs
-            self._catch_up()
+            if decided.events:
+                self._catch_up()
             return decided.verdicts
+
+    def _append(self, events: Sequence[Event], depends: Boundary) -> bool:
+        """Append, or learn what somebody else did who was first; say which of the two."""
+        try:
+            self._log.append(events, depends, self._known.position)
+        except Conflict:
+            self._catch_up()
+            return False
+        return True
 
     def _answer(self, said: _Said, verdict: Verdict) -> None:
         report = said.report
@@ -302,17 +307,19 @@ class Coordinator:
         if not self._renew:
             return
         queues = tuple(sorted(self._renew))
-        self._append_own(TopologyRenewed(orchestrator_id=self._orchestrator_id, queues=queues))
+        if not self._append_own(TopologyRenewed(orchestrator_id=self._orchestrator_id, queues=queues)):
+            return
         self._broker.declare(queues)
         self._renew.clear()
         self._dispatching.restart(self._known.waiting.values())
 
-    def _append_own(self, event: Event) -> None:
+    def _append_own(self, event: Event) -> bool:
         """Append what only the active coordinator says; if somebody else did, it will be said again."""
         depends = (item(fleet_tag(self._orchestrator_id), DispatchConfirmed, TopologyRenewed),)
-        with contextlib.suppress(Conflict):
-            self._log.append((event,), depends, self._known.position)
+        if not self._append((event,), depends):
+            return False
         self._catch_up()
+        return True
 
     # Messages
 

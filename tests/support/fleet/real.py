@@ -26,7 +26,6 @@ from stackledger.domain.events.fleet import KeyEnrolled, KeyRole, RunCancelled
 from stackledger.domain.events.runs import (
     Code,
     PlannedStep,
-    Produced,
     RunFailed,
     RunStarted,
     RunSucceeded,
@@ -44,7 +43,7 @@ from stackledger.workers.fleet.worker_line import WorkerLine
 from tests.support.eventually import eventually
 from tests.support.fleet.log import Access, SimulatedLog
 from tests.support.fleet.network import Killed
-from tests.support.fleet.world import ORCHESTRATOR, STACK, Keyring, Pen, known_role, role_by_name, task_of
+from tests.support.fleet.world import ORCHESTRATOR, STACK, Keyring, Pen, known_role, outputs_of, role_by_name, task_of
 from tests.support.proxy import Proxy, proxy_to
 
 PACE = Pace(
@@ -168,23 +167,7 @@ class Threads:
     def _end(self, slot: int, execution: str, task: Task) -> None:
         if execution in self._running:
             self._running.discard(execution)
-            self._member.inbox.put(Ended(slot, execution, Success(outputs=_outputs(execution, task))))
-
-
-def _outputs(execution: str, task: Task) -> tuple[Produced, ...]:
-    return tuple(
-        Produced(
-            output=output,
-            artifact_id=execution,
-            artifact=output,
-            digest=f"digest-of-{execution}",
-            size=1,
-            layout="file",
-            materializer="json/1",
-            data_type="int",
-        )
-        for output in task.artifacts
-    )
+            self._member.inbox.put(Ended(slot, execution, Success(outputs=outputs_of(execution, task))))
 
 
 class RealFleet:

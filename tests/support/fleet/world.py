@@ -220,20 +220,24 @@ class SimulatedChildren:
         if self.world.random.random() < self.world.failing:
             self.worker.ended(slot, execution, Failure(error="ValueError", message="no"))
             return
-        outputs = tuple(
-            Produced(
-                output=output,
-                artifact_id=execution,
-                artifact=output,
-                digest=f"digest-of-{execution}",
-                size=1,
-                layout="file",
-                materializer="json/1",
-                data_type="int",
-            )
-            for output in task.artifacts
+        self.worker.ended(slot, execution, Success(outputs=outputs_of(execution, task)))
+
+
+def outputs_of(execution: str, task: Task) -> tuple[Produced, ...]:
+    """Return what an execution might put out, by which it is known again."""
+    return tuple(
+        Produced(
+            output=output,
+            artifact_id=execution,
+            artifact=output,
+            digest=f"digest-of-{execution}",
+            size=1,
+            layout="file",
+            materializer="json/1",
+            data_type="int",
         )
-        self.worker.ended(slot, execution, Success(outputs=outputs))
+        for output in task.artifacts
+    )
 
 
 class World:
