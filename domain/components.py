@@ -55,13 +55,18 @@ class RegisterComponent(NamedTuple):
 
 
 class UpdateComponent(NamedTuple):
-    """Give a component this whole configuration and these whole labels. The rest is as in RegisterComponent."""
+    """Give a component this whole configuration and these whole labels. The rest is as in RegisterComponent.
+
+    `stranded` are the ids of the stacks whose steps would be executed on other machines than the one that alone has
+    their artifact store: as a stack is not registered so, a component of one is not changed so.
+    """
 
     component_id: str
     configuration: Configuration
     labels: Mapping[str, str]
     secret_fields: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = MappingProxyType({})
+    stranded: frozenset[str] = frozenset()
 
 
 class RenameComponent(NamedTuple):
@@ -176,6 +181,14 @@ def _register(command: RegisterComponent, state: State) -> list[Event]:
 
 
 def _update(command: UpdateComponent, component: Component, state: State) -> list[Event]:
+    if command.stranded:
+        raise InUse(
+            f"With this change to the {component} steps would be executed on other machines than the one that alone has"
+            " their artifact store, in the stacks",
+            hint="Give these another orchestrator or artifact store first (`stackledger stack update`), or register"
+            f" another {component.type.words}: `stackledger {component.type.group} copy`.",
+            others=command.stranded,
+        )
     refuse_literal_secrets(command.configuration, command.secret_fields)
     secrets = state.secrets.resolved(command.configuration, command.secrets)
     labels = checked_labels(command.labels)

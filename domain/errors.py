@@ -19,7 +19,9 @@
     ├── LogError              the event log
     │   ├── LogBusy                others kept writing; nothing was changed
     │   ├── AppendUnknown          nobody can say whether an append happened
-    │   ├── LogUnreachable         the server that keeps it cannot be reached, or does not let us in
+    │   ├── LogUnreachable         the server that keeps it cannot be reached
+    │   │   └── LogForbidden           it can, and does not let us in
+    │   ├── LogMoved               it goes on somewhere else; nothing more comes into this one
     │   ├── LogDamaged             what is stored cannot be read
     │   └── LogTooNew              written by a newer program
     ├── BrokerError           the broker between coordinators and workers
@@ -27,6 +29,7 @@
     │   ├── BrokerRefused          it does not let us in, or forbids what we ask
     │   └── TopologyMismatch       its queues are missing, or were declared otherwise
     ├── SecretError           secret values cannot be read or kept
+    ├── KeyFileError          a private key of the fleet cannot be read, or is not its owner's alone
     ├── ArtifactError         the artifact store
     │   ├── ArtifactMissing        no object under that digest
     │   ├── ArtifactDamaged        the bytes do not have the digest that the log knows
@@ -182,6 +185,14 @@ class LogUnreachable(LogError):
     """The server that keeps the log cannot be reached, or does not let us in."""
 
 
+class LogForbidden(LogUnreachable):
+    """The server that keeps the log does not let us in: it knows no such user, password or database."""
+
+
+class LogMoved(LogError):
+    """It was moved: it goes on somewhere else, and nothing more comes into this one."""
+
+
 class LogDamaged(LogError):
     """What is stored cannot be read; `position` is that of the event, if it is a single one."""
 
@@ -212,6 +223,10 @@ class TopologyMismatch(BrokerError):
 
 class SecretError(StackledgerError):
     """Secret values cannot be read or kept."""
+
+
+class KeyFileError(StackledgerError):
+    """A private key of the fleet cannot be read, or is not its owner's alone."""
 
 
 class ArtifactError(StackledgerError):

@@ -34,7 +34,8 @@ class Envelope(NamedTuple):
     `id` is a UUIDv7, fixed before the first try to append. `time` is when the command was given, in
     microseconds since 1970 UTC; it may step back from one event to the next. `actor` and `host` are subject ids.
     `correlation` is shared by all that one command or run brought about, `causation` is the id of the
-    command, or of the event, that this event follows from.
+    command, or of the event, that this event follows from; of `run.started`, where somebody began the run within a
+    trace, it is the W3C `traceparent` of the span that it was begun in.
     """
 
     id: str

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
+from stackledger.domain.collection import COLLECTIONS
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.fleet import (
     Because,
@@ -26,7 +27,16 @@ from stackledger.domain.events.fleet import (
 from stackledger.domain.events.runs import Execution, StepFailed, StepSucceeded
 from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready, run_item
 from stackledger.domain.run_status import RunStatus
-from stackledger.domain.runs import FailStep, FinishStep, Outcome, digests_of_inputs, ended, puts_out_all, what_follows
+from stackledger.domain.runs import (
+    MAX_MESSAGE,
+    FailStep,
+    FinishStep,
+    Outcome,
+    digests_of_inputs,
+    ended,
+    puts_out_all,
+    what_follows,
+)
 
 MAX_LOST = 5
 """How many attempts at one step may get lost before the step fails."""
@@ -78,6 +88,12 @@ class Ended:
         """The key whose word it is."""
         return self.by.worker
 
+    @property
+    def digests(self) -> set[str]:
+        """The objects in the artifact store that the event will refer to."""
+        outputs = self.outcome.outputs if isinstance(self.outcome, FinishStep) else ()
+        return {each.digest for each in (*outputs, self.by.log) if each is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
@@ -95,7 +111,24 @@ class Vanished:
     worker: str | None = None
 
 
-Report = Claimed | Ended | Vanished
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """An attempt that no worker can be told of, or whose outcome the log cannot hold: another try would not differ.
+
+    `execution` and `worker` are whose outcome it was.
+    """
+
+    run_id: str
+    step: str
+    attempt: int
+    dispatch: str
+    error: str
+    message: str
+    execution: str | None = None
+    worker: str | None = None
+
+
+Report = Claimed | Ended | Vanished | Unfit
 
 
 class Verdict(StrEnum):
@@ -119,6 +152,7 @@ class Key:
 
     id: str
     role: KeyRole
+    name: str
     public: str
     queues: frozenset[str]
     revoked: bool = False
@@ -131,7 +165,8 @@ def evolve_keys(keys: Keys, event: Event) -> Keys:
     """Return the keys after an event about one of them."""
     match event:
         case KeyEnrolled():
-            return {**keys, event.key_id: Key(event.key_id, event.role, event.public, frozenset(event.queues))}
+            key = Key(event.key_id, event.role, event.name, event.public, frozenset(event.queues))
+            return {**keys, key.id: key}
         case KeyRevoked():
             return {**keys, event.key_id: replace(keys[event.key_id], revoked=True)}
         case _:
@@ -143,9 +178,9 @@ def evolve_keys(keys: Keys, event: Event) -> Keys:
 
 def judged(report: Report, run: Run | None, keys: Keys) -> Verdict:  # noqa: PLR0911 - one for each case
     """Say what a report is worth, given its run; None stands for a run that is not open."""
-    if report.worker is not None and not _may_work(keys.get(report.worker)):
-        return Verdict.INVALID
     step = run.steps.get(report.step) if run is not None and run.status is RunStatus.RUNNING else None
+    if report.worker is not None and not may_work(keys.get(report.worker), step.plan.queue if step else None):
+        return Verdict.INVALID
     if step is None or step.attempt != report.attempt:
         return Verdict.SUPERSEDED
     if step.status not in UNDER_WAY:
@@ -153,16 +188,17 @@ def judged(report: Report, run: Run | None, keys: Keys) -> Verdict:  # noqa: PLR
     if step.dispatch != report.dispatch:
         return Verdict.INVALID
     if step.execution is None:
-        # A lease that runs out, and a worker that gives back, are of an execution that had claimed.
-        unheld = isinstance(report, Vanished) and report.execution is not None
+        # A lease that runs out is that of an execution that had claimed.
+        unheld = isinstance(report, Vanished) and report.execution is not None and report.worker is None
         return Verdict.SUPERSEDED if unheld else Verdict.EFFECTIVE
     if not _holds(step, report):
         return Verdict.SUPERSEDED
     return Verdict.REPEATED if isinstance(report, Claimed) else Verdict.EFFECTIVE
 
 
-def _may_work(key: Key | None) -> bool:
-    return key is not None and key.role == "worker" and not key.revoked
+def may_work(key: Key | None, queue: str | None) -> bool:
+    """Say whether a key counts for what comes out of a queue; None stands for whichever that was."""
+    return key is not None and key.role == "worker" and not key.revoked and (queue is None or queue in key.queues)
 
 
 def _holds(step: StepState, report: Report) -> bool:
@@ -227,6 +263,15 @@ def _effect(report: Report, run: Run, now: int) -> StepClaimed | StepSucceeded |
             return ended(_sound(report, run.steps[report.step]), run, now)
         case Vanished():
             return _lost(report, run.steps[report.step], now)
+        case Unfit():
+            return StepFailed(
+                run_id=run.id,
+                step=report.step,
+                attempt=report.attempt,
+                error=report.error,
+                message=report.message[:MAX_MESSAGE],
+                retry_at=None,
+            )
         case _:
             assert_never(report)
 
@@ -286,6 +331,7 @@ def _queued(run: Run, attempt: Attempt, dispatch: str) -> StepQueued:
 def boundary(run_ids: Iterable[str], workers: Iterable[str]) -> Boundary:
     """Return what a decision about these runs, on the word of these workers' keys, depends on."""
     return (
+        COLLECTIONS,
         *map(run_item, run_ids),
         *(item(key_tag(worker), KeyEnrolled, KeyRevoked) for worker in workers),
     )

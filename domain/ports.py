@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Stored(NamedTuple):
@@ -12,6 +12,22 @@ class Stored(NamedTuple):
 
     digest: str
     size: int
+
+
+class Found(NamedTuple):
+    """An object as a store lists it. `changed` is in seconds since 1970 UTC, by the store's own clock."""
+
+    digest: str
+    size: int
+    changed: float
+
+
+class Aside(NamedTuple):
+    """An object that was set aside to be collected; `since` is in seconds since 1970 UTC, by the store's own clock."""
+
+    digest: str
+    collection: str
+    since: float
 
 
 class ArtifactStore(Protocol):
@@ -44,3 +60,41 @@ class ArtifactStore(Protocol):
 
     def sweep_temporary(self, older_than: float) -> int:
         """Remove what writers that died before `older_than` (seconds since 1970) left, and return how many."""
+
+
+@runtime_checkable
+class CollectableStore(ArtifactStore, Protocol):
+    """A store out of which garbage can be collected (docs/adr/0017-collecting-garbage.md).
+
+    Who reads an object that is set aside gets it; who puts it writes it anew.
+    """
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970 UTC, by the clock that dates the objects."""
+
+    def objects(self) -> Iterator[Found]:
+        """Yield every object, in no order."""
+
+    def unfinished(self) -> Iterator[Found]:
+        """Yield what writers have begun, each under a name of its own in the place of a digest."""
+
+    def set_aside(self, digest: str, collection: str) -> None:
+        """Take an object out of its place and keep it as part of a collection; nothing to do where there is none."""
+
+    def aside(self) -> Iterator[Aside]:
+        """Yield every object that is set aside, in no order."""
+
+    def put_back(self, digest: str, collection: str) -> bool:
+        """Have an object that was set aside in its place again; say whether it is still aside, too."""
+
+    def drop(self, digest: str, collection: str) -> None:
+        """Remove an object that was set aside; nothing to do where there is none."""
+
+    def users(self) -> dict[str, bool]:
+        """Return the logs that may refer to objects here, and of each whether it is known to have come first."""
+
+    def sign_in(self, log: str) -> None:
+        """Note that a log may refer to objects here from now on; nothing to do where that is noted."""
+
+    def claim(self, log: str) -> None:
+        """Note that no other log refers to objects here; another one that does will sign in again."""

@@ -59,9 +59,9 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar, assert_never, get_args
+from typing import NamedTuple, TypeVar, assert_never, get_args
 
 from stackledger.domain.errors import Refused
 from stackledger.domain.event import Event, Item, item
@@ -92,8 +92,7 @@ UNDER_WAY = frozenset({StepStatus.QUEUED, StepStatus.RUNNING})
 UNSUCCESSFUL = frozenset({StepStatus.FAILED, StepStatus.SKIPPED})
 
 
-@dataclass(frozen=True, slots=True)
-class StepState:
+class StepState(NamedTuple):
     """A step: its plan, its latest attempt (0 before the first), when it is due again, what it put out by name.
 
     On a fleet also which dispatch the attempt waits under, which execution claimed or ended it, and how many
@@ -120,8 +119,7 @@ class Shape:
     children: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Frontier:
+class Frontier(NamedTuple):
     """Where a run goes on. Whoever looks at a run of many steps at each event of it looks here, not at all of them.
 
     Steps stand by their numbers, in their order: those whose parents are completed, those that run, those that have a
@@ -137,8 +135,7 @@ class Frontier:
     missing: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run as far as it has come. `steps` are in the order of the plan."""
 
     id: str
@@ -146,12 +143,11 @@ class Run:
     pipeline: str
     status: RunStatus
     steps: PersistentMap[str, StepState]
-    shape: Shape = field(repr=False)
-    frontier: Frontier = field(repr=False)
+    shape: Shape
+    frontier: Frontier
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The try `number`, counting from 1, at a step."""
 
     step: str
@@ -233,17 +229,17 @@ def evolved(run: Run | None, event: RunEvent) -> Run:
         raise Refused(f"{event.TYPE} of the run {event.run_id} stands before its start.")
     match event:
         case RunSucceeded():
-            return replace(run, status=RunStatus.COMPLETED)
+            return run._replace(status=RunStatus.COMPLETED)
         case RunFailed():
-            return replace(run, status=RunStatus.FAILED)
+            return run._replace(status=RunStatus.FAILED)
         case RunCancelled():
-            return replace(run, status=RunStatus.STOPPED)
+            return run._replace(status=RunStatus.STOPPED)
         case _:
             step = run.steps[event.step]
             after = _after(step, event)
             # In this order: the map is as quick as a dictionary for who looks at the newest one.
             frontier = _moved(run, run.shape.numbers[event.step], step, after)
-            return replace(run, steps=run.steps.put(event.step, after), frontier=frontier)
+            return run._replace(steps=run.steps.put(event.step, after), frontier=frontier)
 
 
 def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - one for each case
@@ -253,14 +249,13 @@ def _after(step: StepState, event: StepEvent) -> StepState:  # noqa: PLR0911 - o
         case StepQueued():
             return StepState(step.plan, StepStatus.QUEUED, event.attempt, dispatch=event.dispatch, lost=step.lost)
         case StepClaimed():
-            return replace(step, status=StepStatus.RUNNING, execution=event.execution, worker=event.worker)
+            return step._replace(status=StepStatus.RUNNING, execution=event.execution, worker=event.worker)
         case StepLost():
             return StepState(step.plan, StepStatus.RETRYING, step.attempt, retry_at=event.retry_at, lost=step.lost + 1)
         case StepSucceeded():
             outputs = {output.output: output for output in event.outputs}
             by = event.execution
-            return replace(
-                step,
+            return step._replace(
                 status=StepStatus.COMPLETED,
                 outputs=outputs,
                 execution=by.id if by else None,

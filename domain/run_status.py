@@ -30,3 +30,5 @@ class StepStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    STOPPED = "stopped"
+    """What queries say of one that was open when its run was cancelled; no event says it of a single step."""

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AlreadyExists, NotFound, Refused, near_names
 from stackledger.domain.event import Boundary, Event, item
+from stackledger.domain.events.fleet import RunCancelled
 from stackledger.domain.events.runs import (
     Code,
     Execution,
@@ -91,13 +92,17 @@ class FinishStep:
 
 @dataclass(frozen=True, slots=True)
 class FailStep:
-    """An attempt failed. `error` is the kind of failure, cut at 200 characters; a message is cut at 2,000."""
+    """An attempt failed. `error` is the kind of failure, cut at 200 characters; a message is cut at 2,000.
+
+    A `final` failure is not retried, whatever the step says.
+    """
 
     step: str
     attempt: int
     error: str
     message: str
     execution: Execution | None = None
+    final: bool = False
 
 
 Outcome = FinishStep | FailStep
@@ -123,6 +128,16 @@ class EndRun:
 
     run_id: str
     because: Unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """End a run that somebody drives: what still goes on in it has no effect. Refused for one that has ended."""
+
+    run_id: str
+
+
+RunCommand = Advance | EndRun | CancelRun
 
 
 # Decide
@@ -154,7 +169,7 @@ def _decide_start(command: StartRun, names: Mapping[str, str]) -> Sequence[Event
     )
 
 
-def _decide(command: Advance | EndRun, run: Run | None) -> Sequence[Event]:
+def _decide(command: RunCommand, run: Run | None) -> Sequence[Event]:
     if run is None:
         raise NotFound(f"There is no run with the id {command.run_id}.")
     match command:
@@ -162,11 +177,15 @@ def _decide(command: Advance | EndRun, run: Run | None) -> Sequence[Event]:
             return _advance(command, run)
         case EndRun():
             return _end(command, run)
+        case CancelRun():
+            return _cancel(run)
         case _:
             assert_never(command)
 
 
 def _advance(command: Advance, run: Run) -> Sequence[Event]:
+    if run.status is RunStatus.STOPPED:
+        return ()  # whoever drives it learns of it by this
     if run.status is not RunStatus.RUNNING:
         raise Refused(f"The run {run.name!r} has {run.status}: nothing more can happen in it.")
     events: list[RunEvent] = []
@@ -212,7 +231,7 @@ def ended(outcome: Outcome, run: Run, now: int) -> StepSucceeded | StepFailed:
                 attempt=outcome.attempt,
                 error=outcome.error[:MAX_ERROR],
                 message=outcome.message[:MAX_MESSAGE],
-                retry_at=_retry_at(step, now),
+                retry_at=None if outcome.final else _retry_at(step, now),
                 execution=outcome.execution,
             )
         case _:
@@ -284,6 +303,14 @@ def _end(command: EndRun, run: Run) -> Sequence[Event]:
     return (*attempts, RunFailed(run_id=run.id, because=command.because, steps=()))
 
 
+def _cancel(run: Run) -> Sequence[Event]:
+    if run.status is RunStatus.STOPPED:
+        raise Refused(f"The run {run.name!r} was cancelled before.")
+    if run.status is not RunStatus.RUNNING:
+        raise Refused(f"The run {run.name!r} has {run.status}: there is nothing left to cancel.")
+    return (RunCancelled(run_id=run.id),)
+
+
 def _evolve_names(names: Mapping[str, str], event: Event) -> Mapping[str, str]:
     return {**names, event.run_id: event.name} if isinstance(event, RunStarted) else names
 
@@ -295,7 +322,7 @@ def _boundary_start(command: StartRun) -> Boundary:
     return (item(run_tag(command.run_id), RunStarted), item(run_name_tag(command.name), RunStarted))
 
 
-def _boundary(command: Advance | EndRun) -> Boundary:
+def _boundary(command: RunCommand) -> Boundary:
     return (run_item(command.run_id),)
 
 
@@ -304,5 +331,5 @@ START_RUN: Decider[StartRun, Mapping[str, str]] = Decider(
 )
 """Beginning a run; the state are the names by run id that stand in its way."""
 
-RUN: Decider[Advance | EndRun, Run | None] = Decider(initial=None, boundary=_boundary, decide=_decide, evolve=evolve)
+RUN: Decider[RunCommand, Run | None] = Decider(initial=None, boundary=_boundary, decide=_decide, evolve=evolve)
 """Everything that happens in one run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from stackledger.domain.component_state import Component
@@ -56,6 +56,29 @@ def checked_parts(parts: Parts, registry: Registry) -> Components:
                 hint=f"Only {', '.join(f'{each.words}s' for each in REPEATABLE)} may be several.",
             )
     return checked
+
+
+def check_reach(parts: Components, registry: Registry, confined: Collection[str]) -> None:
+    """Raise Refused where steps would run on other machines than the one that alone has the artifact store.
+
+    `confined` are the ids of the components that one machine alone can use.
+    """
+    store, orchestrator = (
+        registry.get(parts[kind][0]) for kind in (ComponentType.ARTIFACT_STORE, ComponentType.ORCHESTRATOR)
+    )
+    if store.id in confined and orchestrator.id not in confined:
+        raise out_of_reach(str(store), str(orchestrator))
+
+
+def out_of_reach(store: str, orchestrator: str) -> Refused:
+    """Return what to raise for an artifact store that the steps of an orchestrator cannot use."""
+    return Refused(
+        f"The {store} is on one machine alone, and the {orchestrator} has steps executed on others, which could neither"
+        " read nor write there.",
+        hint="Give a store that all machines reach: `stackledger artifact-store register NAME --flavor=s3 …`, then"
+        " `-a NAME`. Where all of it is on this machine, name the broker as localhost; a flavor of one's own says so"
+        " by `is_local`.",
+    )
 
 
 def _checked(component_type: ComponentType, component_id: str, registry: Registry) -> Component:

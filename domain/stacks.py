@@ -6,11 +6,12 @@ Give `seen={stack_item(id): position}` with those that change a stack, so that o
 """
 
 # Annotations are evaluated here: postponed ones are compiled one by one, and make a named tuple three times as dear.
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, assert_never
 
 from stackledger.domain import component_state, components
+from stackledger.domain.component_types import REQUIRED
 from stackledger.domain.components import RegisterComponent
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import AlreadyExists, BuiltIn, Refused
@@ -26,7 +27,7 @@ from stackledger.domain.events.stacks import (
 )
 from stackledger.domain.labels import checked_labels
 from stackledger.domain.names import folded, registry_name
-from stackledger.domain.stack_parts import Parts, checked_parts, pairing, part_items, stores
+from stackledger.domain.stack_parts import Parts, check_reach, checked_parts, pairing, part_items, stores
 from stackledger.domain.stack_state import (
     Scope,
     Stack,
@@ -44,7 +45,8 @@ class RegisterStack(NamedTuple):
     """Register a stack under a new id.
 
     `components` are the ids per type, the default one of a type first. `decouple_stores` ends the pairings that
-    stand in the way; `activate` says for whom it becomes the active one.
+    stand in the way; `activate` says for whom it becomes the active one. `confined` are the ids of those components
+    that, as far as is known, one machine alone can use.
     """
 
     stack_id: str
@@ -54,6 +56,7 @@ class RegisterStack(NamedTuple):
     shared: bool = False
     decouple_stores: bool = False
     activate: tuple[Scope, ...] = ()
+    confined: Collection[str] = ()
 
 
 class UpdateStack(NamedTuple):
@@ -63,6 +66,7 @@ class UpdateStack(NamedTuple):
     components: Parts
     labels: Mapping[str, str]
     decouple_stores: bool = False
+    confined: Collection[str] = ()
 
 
 class RenameStack(NamedTuple):
@@ -190,6 +194,7 @@ def _register(command: RegisterStack, state: State) -> list[Event]:
     name = registry_name(command.name, "stack")
     _refuse_taken(state, name, command.stack_id)
     parts = checked_parts(command.components, state.registry)
+    check_reach(parts, state.registry, command.confined)
     return [
         *pairing(parts, state.registry, decouple=command.decouple_stores),
         StackRegistered(
@@ -207,6 +212,8 @@ def _register(command: RegisterStack, state: State) -> list[Event]:
 def _update(command: UpdateStack, stack: Stack, state: State) -> list[Event]:
     parts = checked_parts(command.components, state.registry)
     labels = checked_labels(command.labels)
+    if any(parts[kind] != stack.components[kind] for kind in REQUIRED):
+        check_reach(parts, state.registry, command.confined)
     # Who leaves the stores alone is not asked about a pairing that somebody else has changed since.
     repair = command.decouple_stores or stores(parts) != stores(stack.components)
     events = pairing(parts, state.registry, decouple=command.decouple_stores) if repair else []

@@ -10,6 +10,8 @@ from stackledger.domain.event import Event
 
 _CLASSES = {
     "log.created/1": "log.LogCreated",
+    "log.moved/1": "log.LogMoved",
+    "log.adopted/1": "log.LogAdopted",
     "subject.enrolled/1": "log.SubjectEnrolled",
     "component.registered/1": "components.ComponentRegistered",
     "component.updated/1": "components.ComponentUpdated",
@@ -32,7 +34,9 @@ _CLASSES = {
     "stack.unshared/1": "stacks.StackUnshared",
     "stack.deleted/1": "stacks.StackDeleted",
     "stack.activated/1": "stacks.StackActivated",
-    "run.started/2": "runs.RunStarted",
+    "artifact.condemned/1": "artifacts.ArtifactsCondemned",
+    "artifact.collected/1": "artifacts.ArtifactsCollected",
+    "run.started/3": "runs.RunStarted",
     "run.succeeded/1": "runs.RunSucceeded",
     "run.failed/1": "runs.RunFailed",
     "step.started/1": "runs.StepStarted",
@@ -47,6 +51,7 @@ _CLASSES = {
     "topology.renewed/1": "fleet.TopologyRenewed",
     "key.enrolled/1": "fleet.KeyEnrolled",
     "key.revoked/1": "fleet.KeyRevoked",
+    "trust.published/1": "fleet.TrustPublished",
 }
 
 

@@ -18,6 +18,10 @@ def key_tag(key_id: str) -> str:
     return f"key:{key_id}"
 
 
+KEYS_TAG = "keys:all"
+"""The tag on the events of all keys, by which a coordinator learns which count without reading the whole log."""
+
+
 class StepQueued(Event):
     """An attempt at a step waits for a worker.
 
@@ -55,7 +59,14 @@ class StepClaimed(Event):
         return (run_tag(self.run_id), step_tag(self.run_id, self.step))
 
 
-Because = Literal["lease ran out", "delivered too often", "worker gave it back", "worker's key was revoked"]
+Because = Literal[
+    "lease ran out",
+    "delivered too often",
+    "worker gave it back",
+    "worker's key was revoked",
+    "its message was parked",
+    "what it kept was collected",
+]
 """Why nobody will say how an attempt went."""
 
 
@@ -131,8 +142,8 @@ class KeyEnrolled(Event):
     queues: tuple[str, ...]
 
     def tags(self) -> tuple[str, ...]:
-        """Find it by key."""
-        return (key_tag(self.key_id),)
+        """Find it by key, and with all keys."""
+        return (key_tag(self.key_id), KEYS_TAG)
 
 
 class KeyRevoked(Event):
@@ -143,5 +154,26 @@ class KeyRevoked(Event):
     key_id: str
 
     def tags(self) -> tuple[str, ...]:
-        """Find it by key."""
-        return (key_tag(self.key_id),)
+        """Find it by key, and with all keys."""
+        return (key_tag(self.key_id), KEYS_TAG)
+
+
+class TrustPublished(Event):
+    """The root key says whose word is a coordinator's, to workers that know nothing but the root key.
+
+    `root` and `coordinators` (by key id) are raw Ed25519 keys in hexadecimal. Of two lists the one with the higher
+    `number` counts, until `expires`, in microseconds since 1970 UTC. `message` is the list as workers take it,
+    signed, in hexadecimal. The first root key in a log is its root key for ever.
+    """
+
+    TYPE: ClassVar[str] = "trust.published/1"
+
+    number: int
+    expires: int
+    root: str
+    coordinators: dict[str, str]
+    message: str
+
+    def tags(self) -> tuple[str, ...]:
+        """Find it with all keys."""
+        return (KEYS_TAG,)

@@ -12,6 +12,11 @@ def subject_tag(subject_id: str) -> str:
     return f"subject:{subject_id}"
 
 
+def log_tag(log_id: str) -> str:
+    """Return the tag on what happened to the log itself."""
+    return f"log:{log_id}"
+
+
 class LogCreated(Event):
     """The first event of every log."""
 
@@ -21,7 +26,39 @@ class LogCreated(Event):
 
     def tags(self) -> tuple[str, ...]:
         """Find it by the log's id."""
-        return (f"log:{self.log_id}",)
+        return (log_tag(self.log_id),)
+
+
+class LogMoved(Event):
+    """The log goes on somewhere else: nothing follows this event in this copy of it but `log.adopted`.
+
+    `destination` is where to, in the words of whoever moved it, if they said so.
+    """
+
+    TYPE: ClassVar[str] = "log.moved/1"
+
+    log_id: str
+    destination: str | None
+
+    def tags(self) -> tuple[str, ...]:
+        """Find it by the log's id."""
+        return (log_tag(self.log_id),)
+
+
+class LogAdopted(Event):
+    """A log that was moved goes on here, under a new incarnation.
+
+    `incarnation` is a random id. What was said on a fleet of an earlier one has no effect on this one.
+    """
+
+    TYPE: ClassVar[str] = "log.adopted/1"
+
+    log_id: str
+    incarnation: str
+
+    def tags(self) -> tuple[str, ...]:
+        """Find it by the log's id."""
+        return (log_tag(self.log_id),)
 
 
 class SubjectEnrolled(Event):

@@ -101,6 +101,8 @@ class PlannedStep(Part):
     """One step of the graph. `source` is its dotted path, `upstream` the steps that must succeed before it.
 
     On a fleet `queue` says which workers may take it, and an attempt that takes over `timeout` seconds fails.
+    `requirements`, as pip takes them, have to be installed where it runs. `kept_parameters` is where workers find
+    parameters that are too many for a message; None where those are few, or nobody else executes it.
     """
 
     name: str
@@ -113,6 +115,8 @@ class PlannedStep(Part):
     retry: Retry
     queue: str = "default"
     timeout: float | None = None
+    requirements: tuple[str, ...] = ()
+    kept_parameters: Kept | None = None
 
 
 class RunStarted(Event):
@@ -122,7 +126,7 @@ class RunStarted(Event):
     `retry_of` the run whose successes this one inherits.
     """
 
-    TYPE: ClassVar[str] = "run.started/2"
+    TYPE: ClassVar[str] = "run.started/3"
 
     run_id: str
     name: str
@@ -135,19 +139,20 @@ class RunStarted(Event):
     retry_of: str | None
 
     def tags(self) -> tuple[str, ...]:
-        """Find it by run, name, pipeline, stack and the artifacts it starts from."""
+        """Find it by run, name, pipeline, stack, and by what it starts from: artifacts, code, many parameters."""
         stored = {
             source.digest
             for step in self.steps
             for source in step.inputs.values()
             if isinstance(source, StoredArtifact)
         }
+        kept = {digest for step in self.steps for digest in _digests(step.kept_parameters)}
         return (
             run_tag(self.run_id),
             run_name_tag(self.name),
             f"pipeline:{folded(self.pipeline)}",
             f"ran-on:{self.stack.id}",
-            *map(content_tag, {*stored, *_digests(self.code.archive)}),
+            *map(content_tag, {*stored, *kept, *_digests(self.code.archive)}),
         )
 
 

@@ -229,6 +229,10 @@ class TestUpdating:
             )
         )
 
+    def test_what_would_part_stacks_from_their_artifact_store_is_refused(self) -> None:
+        command = UpdateComponent("a1", {"path": "/y"}, {}, stranded=frozenset({"s2", "s1"}))
+        given(CONFIGURED).when(command).then_raises(InUse, "artifact store, in the stacks 's1' and 's2'")
+
     def test_an_update_that_changes_nothing_is_nothing(self) -> None:
         command = UpdateComponent(component_id="a1", configuration={"path": "/x"}, labels={"k": "v"})
         given(CONFIGURED).when(command).then_nothing()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import inspect
 
 from stackledger.domain.event import Event
-from stackledger.domain.events import EVENT_TYPES, components, fleet, log, runs, stacks
+from stackledger.domain.events import EVENT_TYPES, artifacts, components, fleet, log, runs, stacks
 
 
 def test_every_event_is_found_by_its_own_type_name() -> None:
@@ -13,7 +13,7 @@ def test_every_event_is_found_by_its_own_type_name() -> None:
 def test_no_event_is_left_out() -> None:
     defined = {
         value
-        for module in (components, fleet, log, runs, stacks)
+        for module in (artifacts, components, fleet, log, runs, stacks)
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Event) and value is not Event
     }

@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 
 from stackledger.domain import log, subjects
+from stackledger.domain.errors import Refused
+from stackledger.domain.event import Event
 from stackledger.domain.events.components import ComponentRegistered
-from stackledger.domain.events.log import LogCreated, SubjectEnrolled
+from stackledger.domain.events.log import LogAdopted, LogCreated, LogMoved, SubjectEnrolled
 from stackledger.domain.events.stacks import StackRegistered
+from stackledger.domain.log import AdoptLog, MoveLog
 from stackledger.domain.subjects import EnrollSubject
 from tests.support.given import specification
 from tests.support.registry import ARTIFACT_STORE, CREATE_LOG, DEFAULT_PARTS, FRESH, ORCHESTRATOR
@@ -48,6 +51,39 @@ class TestCreatingTheLog:
 
     def test_a_log_of_any_other_id_counts_too(self) -> None:
         self.given(LogCreated(log_id="somebody else's")).when(CREATE_LOG).then_nothing()
+
+
+class TestMovingTheLog:
+    given = staticmethod(specification(log.DECIDER))
+    HERE = (LogCreated(log_id="log"),)
+    AWAY = LogMoved(log_id="log", destination="there")
+    BACK = LogAdopted(log_id="log", incarnation="second")
+    MOVE = MoveLog("log", "there", running=())
+    ADOPT = AdoptLog("log", "third")
+
+    @pytest.mark.parametrize("before", [HERE, (*HERE, AWAY, BACK)])
+    def test_a_log_goes_on_elsewhere(self, before: tuple[Event, ...]) -> None:
+        self.given(*before).when(self.MOVE).then(self.AWAY)
+
+    def test_nobody_has_to_say_where(self) -> None:
+        self.given(*self.HERE).when(MoveLog("log", None, ())).then(LogMoved(log_id="log", destination=None))
+
+    def test_one_that_was_moved_is_not_moved_again(self) -> None:
+        self.given(*self.HERE, self.AWAY).when(self.MOVE._replace(running=("a run",))).then_nothing()
+
+    def test_runs_that_have_not_ended_keep_it_here(self) -> None:
+        self.given(*self.HERE).when(self.MOVE._replace(running=("b", "a"))).then_raises(Refused, "'a' and 'b'")
+
+    @pytest.mark.parametrize("before", [(*HERE, AWAY), (*HERE, AWAY, BACK, AWAY)])
+    def test_one_that_was_moved_goes_on_where_it_is_adopted(self, before: tuple[Event, ...]) -> None:
+        self.given(*before).when(self.ADOPT).then(LogAdopted(log_id="log", incarnation="third"))
+
+    @pytest.mark.parametrize("before", [HERE, (*HERE, AWAY, BACK)])
+    def test_what_goes_on_here_cannot_be_adopted(self, before: tuple[Event, ...]) -> None:
+        self.given(*before).when(self.ADOPT).then_raises(Refused, "was not moved")
+
+    def test_a_log_that_was_moved_is_not_begun_again(self) -> None:
+        self.given(*self.HERE, self.AWAY).when(CREATE_LOG).then_nothing()
 
 
 class TestEnrolling:

@@ -40,9 +40,11 @@ from stackledger.domain.runs import (
     RUN,
     START_RUN,
     Advance,
+    CancelRun,
     EndRun,
     FailStep,
     FinishStep,
+    RunCommand,
     StartRun,
 )
 from tests.support.given import specification
@@ -61,7 +63,7 @@ def after(*events: Event) -> Run | None:
     return run
 
 
-def decided(command: Advance | EndRun, *events: Event) -> list[Event]:
+def decided(command: RunCommand, *events: Event) -> list[Event]:
     return list(RUN.decide(command, after(*events)))
 
 
@@ -240,6 +242,14 @@ def test_a_retry_without_delay_starts_in_the_same_append() -> None:
     assert decided(advance(fail("a"), now=5), *history) == [failed("a", retry_at=5), step_started("a", 2)]
 
 
+def test_a_final_failure_is_not_retried() -> None:
+    history = (started({"a": ()}, TWICE), step_started("a"))
+    assert decided(advance(FailStep("a", 1, "ValueError", "no data", final=True)), *history) == [
+        failed("a"),
+        RunFailed(run_id=RUN_ID, because="steps failed", steps=("a",)),
+    ]
+
+
 def test_back_off_ends_growing_at_a_day() -> None:
     history: list[Event] = [started({"a": ()}, Retry(max_retries=100, delay=1000, backoff=100))]
     for attempt in range(1, 100):
@@ -272,9 +282,25 @@ def test_outputs_other_than_planned_are_refused() -> None:
         decided(advance(FinishStep("a", 1, (output_of("a"), output_of("a")))), *history)
 
 
+CANCELLED = (started(CHAIN), step_started("load"), RunCancelled(run_id=RUN_ID))
+
+
 def test_a_run_that_somebody_cancelled_stays_stopped() -> None:
-    history = (started(CHAIN), step_started("load"), RunCancelled(run_id=RUN_ID))
-    specification(RUN)(*history).when(EndRun(RUN_ID, "process died")).then_nothing()
+    specification(RUN)(*CANCELLED).when(EndRun(RUN_ID, "process died")).then_nothing()
+    specification(RUN)(*CANCELLED).when(CancelRun(RUN_ID)).then_raises(Refused, "was cancelled before")
+
+
+@pytest.mark.parametrize("outcomes", [(), (finish("load"),), (fail("load"),)])
+def test_whoever_drives_a_cancelled_run_learns_of_it_and_has_no_effect(outcomes: tuple[FinishStep, ...]) -> None:
+    specification(RUN)(*CANCELLED).when(advance(*outcomes)).then_nothing()
+    run = after(*CANCELLED)
+    assert run is not None
+    assert run.status is RunStatus.STOPPED
+    assert ready(run, 99) == ()
+
+
+def test_a_run_is_cancelled_by_one_event() -> None:
+    specification(RUN)(started(CHAIN), step_started("load")).when(CancelRun(RUN_ID)).then(RunCancelled(run_id=RUN_ID))
 
 
 def test_a_dead_run_ends_with_its_running_attempts() -> None:
@@ -318,7 +344,7 @@ HISTORIES: dict[str, tuple[Event, ...]] = {
     "failed": (step_started("a"), failed("a")),
     "skipped": (StepSkipped(run_id=RUN_ID, step="a", because=("b",)),),
 }
-COMMANDS: dict[str, Advance | EndRun] = {
+COMMANDS: dict[str, RunCommand] = {
     "start": advance(slots=2, now=9),
     "start too early": advance(slots=2, now=8),
     "finish 1": advance(finish("a", 1), slots=0),
@@ -326,17 +352,18 @@ COMMANDS: dict[str, Advance | EndRun] = {
     "fail 1": advance(fail("a", 1), slots=0),
     "fail 2": advance(fail("a", 2), slots=0),
     "end": EndRun(RUN_ID, "process died"),
+    "cancel": CancelRun(RUN_ID),
 }
 # What becomes of the step: its status afterwards, or None where the command is refused.
 TABLE: dict[str, tuple[str | None, ...]] = {
-    #                 start      too early   finish 1     finish 2     fail 1      fail 2     end
-    "initializing": ("running", "running", None, None, None, None, "initializing"),
-    "running": ("running", "running", "completed", None, "retrying", None, "failed"),
-    "retrying": ("running", "retrying", None, None, None, None, "retrying"),
-    "running again": ("running", "running", None, "completed", None, "failed", "failed"),
-    "completed": ("completed", "completed", None, None, None, None, "completed"),
-    "failed": ("failed", "failed", None, None, None, None, "failed"),
-    "skipped": ("skipped", "skipped", None, None, None, None, "skipped"),
+    #                 start      too early   finish 1     finish 2     fail 1      fail 2     end          cancel
+    "initializing": ("running", "running", None, None, None, None, "initializing", "initializing"),
+    "running": ("running", "running", "completed", None, "retrying", None, "failed", "running"),
+    "retrying": ("running", "retrying", None, None, None, None, "retrying", "retrying"),
+    "running again": ("running", "running", None, "completed", None, "failed", "failed", "running"),
+    "completed": ("completed", "completed", None, None, None, None, "completed", "completed"),
+    "failed": ("failed", "failed", None, None, None, None, "failed", "failed"),
+    "skipped": ("skipped", "skipped", None, None, None, None, "skipped", "skipped"),
 }
 
 
@@ -365,7 +392,7 @@ def test_nothing_has_effect_after_the_end_of_a_run(state: str, ended: Event, com
     if command == "end":
         assert decided(COMMANDS[command], *history) == []
     else:
-        with pytest.raises(Refused, match="nothing more can happen"):
+        with pytest.raises(Refused, match=r"nothing (more can happen|left to cancel)"):
             decided(COMMANDS[command], *history)
     run = after(*history)
     assert run is not None

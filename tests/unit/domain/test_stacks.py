@@ -64,6 +64,27 @@ def unpaired(artifact_store_id: str, metadata_store_id: str, because: str = "dec
     )
 
 
+class TestReach:
+    def test_steps_elsewhere_cannot_use_a_store_of_one_machine_alone(self) -> None:
+        given(*BASE).when(RegisterStack(stack_id="s", name="mine", components=PARTS, confined=["a1"])).then_raises(
+            Refused, "'a1' is on one machine alone, and the orchestrator 'o' has steps executed on others"
+        )
+
+    @pytest.mark.parametrize("confined", [(), ("o",), ("o", "a1"), ("a2",)])
+    def test_any_other_pair_of_orchestrator_and_store_will_do(self, confined: tuple[str, ...]) -> None:
+        command = RegisterStack(stack_id="s", name="mine", components=PARTS, confined=confined)
+        given(*BASE).when(command).then(stack("s", name="mine", parts=PARTS))
+
+    def test_a_change_of_orchestrator_or_store_is_looked_at_too(self) -> None:
+        parts = {**PARTS, ARTIFACT_STORE: ("a2",)}
+        given(*BASE, MINE).when(UpdateStack("s", parts, {}, confined=["a2"])).then_raises(Refused, "'a2' is on one")
+
+    def test_who_leaves_both_alone_is_not_asked(self) -> None:
+        alerter = component("l", ALERTER)
+        parts = {**PARTS, ALERTER: ("l",)}
+        given(*BASE, alerter, MINE).when(UpdateStack("s", parts, {}, confined=["a1"])).then(changed(MINE, parts))
+
+
 class TestRegistering:
     def test_a_stack_comes_to_be(self) -> None:
         command = RegisterStack(stack_id="s", name="mine", components=PARTS, labels={"team": "x"}, shared=True)
