@@ -28,7 +28,8 @@ def encode(event: Event, envelope: Envelope) -> bytes:
 
     Whatever anybody gives comes into the log here, and nothing with a password in a URL goes further.
     """
-    stored = {**envelope._asdict(), "body": event.model_dump()}
+    stored: dict[str, Any] = dict(zip(ENVELOPE, envelope, strict=True))
+    stored["body"] = event.model_dump()
     try:
         check_fields(stored)
         data = msgpack.packb(stored)

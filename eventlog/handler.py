@@ -20,7 +20,7 @@ from eventsourcing.persistence import IntegrityError
 from pydantic import ValidationError
 
 from stackledger.domain.decider import Decider
-from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError, StackledgerError
+from stackledger.domain.errors import AppendUnknown, ChangedMeanwhile, InvalidValue, LogBusy, LogError
 from stackledger.domain.event import Boundary, Context, Envelope, Event, Item, Recorded
 from stackledger.domain.events import EVENT_TYPES
 from stackledger.eventlog.codec import decode, encode, stored_tags, too_new
@@ -105,6 +105,9 @@ class CommandHandler(NamedTuple):
         the boundary, and if an event of it came later, ChangedMeanwhile tells which. Other changes are decided anew
         on what is there now, at most MAX_TRIES times, then LogBusy is raised. LogTooNew where a tag of the boundary
         has an event of a type that this program does not know.
+
+        The caller's `known` state is decided on as it is: the condition of the append finds out whether it was new
+        enough. Where nothing is decided, nobody has looked.
         """
         boundary = decider.boundary(command)
         if not boundary:
@@ -113,37 +116,48 @@ class CommandHandler(NamedTuple):
         depended = tuple(dict.fromkeys((*boundary, *(seen or ()), *_enrolment_items(newcomers))))
         query = _under_tags_of(depended)
         event_ids: list[str] = []
-        failure: StackledgerError = LogBusy(
-            f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
-            hint="Try again.",
-        )
+        unknown: AppendUnknown | None = None
         for attempt in range(MAX_TRIES):
             if attempt:
                 self.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
             try:
-                known = self._read(decider, depended, query, seen or {}, known)
+                known = known if known and not attempt else self._read(decider, depended, query, seen or {}, known)
             except LogError as error:
-                if isinstance(failure, AppendUnknown):
-                    raise failure from error  # nobody knows yet what became of the earlier append
+                if unknown:
+                    raise unknown from error  # nobody knows yet what became of the earlier append
                 raise
             events = _decided(decider, command, known.state)
             event_ids += (self.new_id() for _ in events[len(event_ids) :])
             new = [_recorded(event, event_id, context) for event, event_id in zip(events, event_ids, strict=False)]
-            first = self._enrolments(newcomers, context) if new else []
-            stored = list(map(_stored_form, (*first, *new)))
-            if dry_run or not new:
-                return Handled((*first, *new), known)
+            if not new:
+                return Handled((), known)
+            enrolments = self._enrolments(newcomers, context)
+            if dry_run:
+                for each in (*enrolments, *new):
+                    _stored_form(each)  # what the log would refuse is refused now
+                return Handled((*enrolments, *new), known)
             try:
-                head = self._append(stored, query, known.position, first_id=(first + new)[0].envelope.id)
-            except IntegrityError:
+                placed = self._append(enrolments, new, newcomers, query, known.position)
+            except (IntegrityError, AppendUnknown) as error:
+                unknown = error if isinstance(error, AppendUnknown) else unknown
                 continue
-            except AppendUnknown as error:
-                failure = error
-                continue
-            for each in newcomers:
-                self.newcomers.enrolled(each)
-            return Handled(_placed(new, head), Known(functools.reduce(decider.evolve, events, known.state), head))
-        raise failure
+            state = functools.reduce(decider.evolve, events, known.state)
+            return Handled(placed, Known(state, placed[-1].position))
+        raise unknown or LogBusy(
+            f"Others kept changing what this depends on: gave up after {MAX_TRIES} tries, and nothing was changed.",
+            hint="Try again.",
+        )
+
+    def record(self, decided: Sequence[tuple[Event, Context]], boundary: Boundary, after: int) -> tuple[Recorded, ...]:
+        """Append what was decided on what is known up to a position, and return it with the positions that it got.
+
+        IntegrityError if anything came since under the tags of the boundary; AppendUnknown. All contexts are of the
+        same actor and host.
+        """
+        newcomers = {each: self.new_id() for each in self.newcomers.of(decided[0][1])}
+        new = [_recorded(event, self.new_id(), context) for event, context in decided]
+        query = _under_tags_of((*boundary, *_enrolment_items(newcomers)))
+        return self._append(self._enrolments(newcomers, decided[0][1]), new, newcomers, query, after)
 
     def _enrolments(self, newcomers: "Mapping[EnrollSubject, str]", context: Context) -> list[Recorded]:
         """Return what enrolls those whom the log lacks still; `newcomers` are the ids of the events by command."""
@@ -201,17 +215,40 @@ class CommandHandler(NamedTuple):
             elif type_name not in EVENT_TYPES:
                 raise too_new(stored)
 
-    def _append(self, events: Sequence[DCBEvent], query: DCBQuery, after: int, *, first_id: str) -> int:
-        """Return the position of the last of the events, or raise IntegrityError or AppendUnknown."""
+    def _append(
+        self,
+        enrolments: Sequence[Recorded],
+        new: Sequence[Recorded],
+        newcomers: "Iterable[EnrollSubject]",
+        query: DCBQuery,
+        after: int,
+    ) -> tuple[Recorded, ...]:
+        """Append enrolments and events, and return the events in their places.
+
+        IntegrityError if anything came since that the query matches; AppendUnknown.
+        """
+        events = [_stored_form(each) for each in (*enrolments, *new)]
         try:
-            return self.recorder.append(events, DCBAppendCondition(fail_if_events_match=query, after=after))
+            head = self.recorder.append(events, DCBAppendCondition(fail_if_events_match=query, after=after))
         except AppendUnknown:
-            # The ids were fixed before the first try, so that an append whose answer was lost is found again.
-            with contextlib.suppress(LogError):
-                for sequenced in self.recorder.read(after=after):
-                    if unpacked(sequenced.position, sequenced.event.data)["id"] == first_id:
-                        return sequenced.position + len(events) - 1
-            raise
+            found = self._found((*enrolments, *new)[0].envelope.id, after)
+            if found is None:
+                raise
+            head = found + len(events) - 1
+        for each in newcomers:
+            self.newcomers.enrolled(each)
+        return _placed(new, head)
+
+    def _found(self, event_id: str, after: int) -> int | None:
+        """Return where an event is, None if it is not there or nobody can tell.
+
+        The ids were fixed before the first try, so that an append whose answer was lost is found again.
+        """
+        with contextlib.suppress(LogError):
+            for sequenced in self.recorder.read(after=after):
+                if unpacked(sequenced.position, sequenced.event.data)["id"] == event_id:
+                    return sequenced.position
+        return None
 
 
 def _subjects() -> "Decider[EnrollSubject, subjects.State]":

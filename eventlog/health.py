@@ -17,7 +17,7 @@ _TAGS = "json_each(CASE WHEN json_valid(events.tags) THEN events.tags ELSE '[]' 
 _NOT_FOUND = f"""
 SELECT events.position, tag.value FROM events, {_TAGS} AS tag WHERE NOT EXISTS (
     SELECT 1 FROM event_tags AS found
-    WHERE found.tag = tag.value AND found.position = events.position AND found.type = events.type
+    WHERE found.tag = tag.value AND found.position = events.position
 ) LIMIT {_MOST}
 """
 _COUNTS = f"""

@@ -18,6 +18,7 @@ from stackledger.domain.errors import LogBusy, LogError
 from stackledger.eventlog.forking import forget_in_child
 
 _LONGEST_PAUSE = 0.02
+_MOST_SAID = 4096
 
 
 @contextlib.contextmanager
@@ -66,6 +67,10 @@ class FileLock:
                     fcntl.flock(self._fd, fcntl.LOCK_UN)
         finally:
             self._threads.release()
+
+    def is_in_place(self) -> bool:
+        """Say, while holding it, whether others still meet it: nobody moved or deleted the file."""
+        return self._fd is not None and self._in_place(self._fd)
 
     def close(self) -> None:
         """Let go of the file. Entering again opens it again."""
@@ -130,3 +135,24 @@ class FileLock:
             " nothing was changed.",
             hint="Try again.",
         )
+
+
+def said_by_holder(path: Path) -> str | None:
+    """Return what stands in a file that somebody keeps locked (its first 4096 bytes), None where nobody does.
+
+    Looking takes the lock for a moment, so others have to try again before they take somebody for the holder.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LogError(f"The lock file {path} cannot be opened: {error.strerror}.") from error
+    try:
+        # Shared, so that several who look at once do not take each other for the holder.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(fd, _MOST_SAID).decode(errors="replace")
+    finally:
+        os.close(fd)
+    return None

@@ -29,10 +29,14 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.composite import CompositeInfo, register_composite
 
 from stackledger.domain.errors import AppendUnknown, LogError
+from stackledger.eventlog.moves import ADOPTED
 from stackledger.eventlog.postgres_reader import Listener
 from stackledger.eventlog.postgres_server import LOCK_SECONDS, MAKE, SCHEMA, TABLES, Connection, ConnectionLost, Server
 
 Cursor = psycopg.Cursor[DictRow]
+
+ADOPTS = "stackledger.adopts"
+"""What a session sets to `on` that lets a log go on which was moved."""
 
 _GREATEST = 2**63 - 1
 _STOPS_WITHIN = 0.2
@@ -67,7 +71,7 @@ class PostgresRecorder(DCBRecorder):
         """Append the events durably and return the last one's position, or raise with nothing changed.
 
         Positions of one append follow each other without a gap. IntegrityError if anything matches the condition;
-        AppendUnknown if the connection was lost before the answer came.
+        LogMoved; AppendUnknown if the connection was lost before the answer came.
         """
         if not events:
             raise ProgrammingError("an append needs at least one event")
@@ -76,11 +80,19 @@ class PostgresRecorder(DCBRecorder):
         if condition is not None:
             condition = DCBAppendCondition(_distinct(condition.fail_if_events_match), _within(condition.after))
         try:
+            if any(event.type == ADOPTED for event in events):
+                return self._adopting(events, condition)
             return self.library.append(events, condition)
         except ConnectionLost as error:
             raise AppendUnknown(
                 f"{error.message} It may or may not hold what was to be added.", hint="Look whether it does."
             ) from error
+
+    def _adopting(self, events: Sequence[DCBEvent], condition: DCBAppendCondition | None) -> int:
+        """Append what lets a log that was moved go on here."""
+        with self._server.connection() as connection, connection.transaction():
+            connection.execute(f"SET LOCAL {ADOPTS} = 'on'")
+            return self.library.append(events, condition)
 
     def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> PostgresSubscription:
         """Return all that `read` would, and then what comes, as it comes."""

@@ -14,9 +14,14 @@ _LOSES = {
     "full_page_writes": "a loss of power can damage the log",
     "synchronous_commit": "a loss of power can take the newest events, although they were acknowledged",
 }
+_NO_GUARD_OF_MOVES = (
+    "The trigger that keeps a log that was moved from growing is missing, or switched off. If an older program made the"
+    " log: `log export`, and `log import` into a new database, make one that has it."
+)
 _GUARDS = """
-SELECT count(*) FROM pg_trigger
-WHERE tgname = 'append_only' AND tgenabled = 'A' AND tgrelid IN (%s::regclass, %s::regclass)
+SELECT tgname, count(*) FROM pg_trigger
+WHERE tgname IN ('append_only', 'moved') AND tgenabled = 'A' AND tgrelid IN (%s::regclass, %s::regclass)
+GROUP BY tgname
 """
 _RIGHTS = """
 SELECT has_table_privilege(%(table)s, 'INSERT') OR has_table_privilege(%(table)s, 'UPDATE')
@@ -32,8 +37,11 @@ def wrong(server: Server) -> list[tuple[str, str]]:
         for name, setting in connection.execute(_SETTINGS).fetchall():
             if setting == "off":
                 found.append(("warning", f"The server has {name}=off: {_LOSES[name]}."))
-        if connection.execute(_GUARDS, tables).fetchone() != (2,):
+        guards = dict(connection.execute(_GUARDS, tables).fetchall())
+        if guards.get("append_only") != len(tables):
             found.append(("error", "The triggers that refuse changes of events are gone, or switched off."))
+        if "moved" not in guards:
+            found.append(("error", _NO_GUARD_OF_MOVES))
         if any(connection.execute(_RIGHTS, {"table": table}).fetchone() == (True,) for table in tables):
             found.append(
                 ("warning", "You may change the tables of the log. Use a user who is only a stackledger_writer.")

@@ -16,10 +16,20 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from stackledger.domain.errors import InvalidValue, LogBusy, LogDamaged, LogError, LogUnreachable, StackledgerError
+from stackledger.domain.errors import (
+    InvalidValue,
+    LogBusy,
+    LogDamaged,
+    LogError,
+    LogForbidden,
+    LogMoved,
+    LogUnreachable,
+    StackledgerError,
+)
 from stackledger.eventlog.address import FORM, passwords, redacted
 from stackledger.eventlog.forking import abandon, forget_in_child
 from stackledger.eventlog.ids import new_id
+from stackledger.eventlog.moves import LOOK, WAS_MOVED
 
 SCHEMA = "stackledger"
 TABLES = "log"
@@ -246,6 +256,7 @@ _MEANINGS: dict[type[Exception], tuple[type[StackledgerError], str, str]] = {
     errors.UndefinedObject: (LogError, "is not there yet", MAKE),
     errors.DiskFull: (LogError, "cannot grow, because the server's disk is full", _ASK),
     errors.OutOfMemory: (LogError, "needs more memory than the server has", _ASK),
+    errors.ObjectNotInPrerequisiteState: (LogMoved, WAS_MOVED, LOOK),
     errors.DataCorrupted: (LogDamaged, "is damaged", "Restore the database from a copy."),
     errors.IndexCorrupted: (LogDamaged, "is damaged", "Restore the database from a copy."),
     psycopg.DataError: (InvalidValue, "cannot hold that value", ""),
@@ -263,6 +274,8 @@ _MEANINGS: dict[type[Exception], tuple[type[StackledgerError], str, str]] = {
 def meaning(error: psycopg.Error, address: str) -> StackledgerError:
     """Return what an exception of psycopg means for the log at an address."""
     kind, what, hint = next(_MEANINGS[each] for each in type(error).__mro__ if each in _MEANINGS)
+    if kind is LogUnreachable and _is_final(error):
+        kind = LogForbidden
     return kind(f"The log {redacted(address)} {what} (PostgreSQL: {_told(error, address)}).", hint=hint)
 
 
@@ -280,6 +293,18 @@ def _ends_session(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(("57P", "08"))
 
 
+# psycopg tells no code for what a server says to who comes in.
+_STARTING = ("starting up", "shutting down", "recovery", "not yet accepting")
+_FULL = ("too many", "connection slots are reserved")
+_OURS_TO_MEND = ("FATAL:", "no password supplied", "certificate", "SSL was required")
+
+
 def _is_starting(error: psycopg.OperationalError) -> bool:
-    # psycopg tells no code for what a server says to who comes in.
-    return any(words in str(error) for words in ("starting up", "shutting down", "recovery", "not yet accepting"))
+    return any(words in str(error) for words in _STARTING)
+
+
+def _is_final(error: psycopg.Error) -> bool:
+    """Say whether a server that is well does not let us in, and will not until somebody changes something."""
+    told = str(error)
+    passes = _ends_session(error) or any(words in told for words in (*_STARTING, *_FULL))
+    return not passes and any(words in told for words in _OURS_TO_MEND)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from psycopg import sql
 
 from stackledger.domain.errors import AlreadyExists, LogError
-from stackledger.eventlog.postgres import PostgresRecorder
+from stackledger.eventlog.moves import MOVED
+from stackledger.eventlog.postgres import ADOPTS, PostgresRecorder
 from stackledger.eventlog.postgres_reader import PostgresReader
 from stackledger.eventlog.postgres_server import EVENTS, SCHEMA, TAGS, Connection, Server, one
 from stackledger.eventlog.stored import StoredEvent
@@ -54,6 +55,23 @@ ALTER TABLE {SCHEMA}.{table} ENABLE ALWAYS TRIGGER append_only;
 }
 """
 
+# Within the append, which has the lock by now. Whoever adopts says so: a trigger for each statement sees no rows.
+# A session keeps the plan that it made when the table was empty: that must not be to read all of it.
+_MOVES = f"""
+CREATE FUNCTION {SCHEMA}.refuse_if_moved() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog SET enable_seqscan = off AS $$
+BEGIN
+    IF (SELECT type FROM {SCHEMA}.{EVENTS} ORDER BY id DESC LIMIT 1) = '{MOVED}'
+        AND current_setting('{ADOPTS}', true) IS DISTINCT FROM 'on'
+    THEN
+        RAISE EXCEPTION 'the log was moved' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER moved BEFORE INSERT ON {SCHEMA}.{EVENTS} FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_if_moved();
+ALTER TABLE {SCHEMA}.{EVENTS} ENABLE ALWAYS TRIGGER moved
+"""
+
 # The library's function locks the table, which takes rights that a writer must not have: it runs with its owner's.
 _RIGHTS = f"""
 ALTER FUNCTION {_APPEND}({_APPEND_TYPES}) SECURITY DEFINER;
@@ -76,9 +94,20 @@ ANALYZE {SCHEMA}.{TAGS}
 Result = TypeVar("Result")
 
 
-def import_log(server: Server, load: Callable[[Fresh], Result]) -> Result:
-    """Make a log of what `load` puts into it, or raise with no log made. AlreadyExists where there is one."""
-    return create(server, lambda connection, _: load(_FreshTables(server, connection)))
+def import_log(
+    server: Server, load: Callable[[Fresh], Result], then: Callable[[PostgresRecorder], object] = lambda _: None
+) -> Result:
+    """Make a log of what `load` puts into it, or raise with no log made. AlreadyExists where there is one.
+
+    `then` may append to it before anybody else can.
+    """
+
+    def begin(connection: Connection, recorder: PostgresRecorder) -> Result:
+        loaded = load(_FreshTables(server, connection))
+        then(recorder)
+        return loaded
+
+    return create(server, begin)
 
 
 class _FreshTables:
@@ -123,6 +152,7 @@ def create(server: Server, begin: Callable[[Connection, PostgresRecorder], Resul
         recorder.library.create_table()
         connection.execute("SET LOCAL search_path = ''")
         connection.execute(_GUARDS)
+        connection.execute(_MOVES)
         connection.execute(_RIGHTS)
         begun = begin(connection, recorder)
         connection.execute("RESET ROLE")

@@ -7,19 +7,19 @@ log, page by page, without a transaction that would keep the write-ahead log fro
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 from stackledger.domain.errors import InvalidValue, LogBusy, LogDamaged, LogError, LogTooNew
 from stackledger.eventlog.stored import unreadable
 
 APPLICATION_ID = 0x53544C47  # "STLG"
-FORMAT = 1
+FORMAT = 2
 
 _REFUSE = "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
 SCHEMA = (
@@ -29,11 +29,9 @@ SCHEMA = (
         tags TEXT NOT NULL,
         data BLOB NOT NULL
     )""",
-    # The type stands beside the tag, so that a condition is decided without touching the events.
     """CREATE TABLE event_tags (
         tag TEXT NOT NULL,
         position INTEGER NOT NULL,
-        type TEXT NOT NULL,
         PRIMARY KEY (tag, position)
     ) WITHOUT ROWID""",
     f"CREATE TRIGGER events_keep BEFORE UPDATE ON events {_REFUSE}",
@@ -42,9 +40,9 @@ SCHEMA = (
     f"CREATE TRIGGER event_tags_stay BEFORE DELETE ON event_tags {_REFUSE}",
     # INSERT OR REPLACE deletes without firing the triggers above. The tags of an event are written before it.
     f"""CREATE TRIGGER events_append BEFORE INSERT ON events
-        WHEN NEW.position <= (SELECT max(position) FROM events) {_REFUSE}""",
+        WHEN EXISTS (SELECT 1 FROM events WHERE position >= NEW.position) {_REFUSE}""",
     f"""CREATE TRIGGER event_tags_append BEFORE INSERT ON event_tags
-        WHEN NEW.position <= (SELECT max(position) FROM events) {_REFUSE}""",
+        WHEN NEW.position < 1 OR EXISTS (SELECT 1 FROM events WHERE position = NEW.position) {_REFUSE}""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {FORMAT}",
 )
@@ -109,39 +107,32 @@ class Selection(NamedTuple):
         return Page(rows, more=len(rows) == most)
 
 
-def _where(tags: int, types: int) -> str:
+def _selected(tags: int, types: int) -> str:
+    """Return from where so many tags and types are selected, and what holds for each row; `found` has the position."""
+    source = "event_tags AS found CROSS JOIN events ON events.position = found.position" if tags else "events AS found"
     terms = ["found.tag = ?"] if tags else []
     other = "EXISTS (SELECT 1 FROM event_tags AS other WHERE other.tag = ? AND other.position = found.position)"
     terms += [other] * (tags - 1)
     if types:
-        terms.append(f"found.type IN ({', '.join('?' * types)})")
-    return " AND ".join([*terms, "found.position > ?", "found.position <= ?"])
+        terms.append(f"type IN ({', '.join('?' * types)})")
+    return f"FROM {source} WHERE {' AND '.join([*terms, 'found.position > ?', 'found.position <= ?'])}"
 
 
 @functools.lru_cache(maxsize=256)
 def _sql_of_exists(tags: int, types: int) -> str:
-    source = "event_tags AS found" if tags else "events AS found"
-    return f"SELECT 1 FROM {source} WHERE {_where(tags, types)} LIMIT 1"
+    return f"SELECT 1 {_selected(tags, types)} LIMIT 1"
 
 
 @functools.lru_cache(maxsize=256)
 def _sql_of_page(tags: int, types: int, newest_first: bool) -> str:  # noqa: FBT001 - part of the cache's key
-    if tags:
-        columns = "found.position, found.type, events.tags, events.data"
-        source = "event_tags AS found CROSS JOIN events ON events.position = found.position"
-    else:
-        columns = "found.position, found.type, found.tags, found.data"
-        source = "events AS found"
-    return (
-        f"SELECT {columns} FROM {source} WHERE {_where(tags, types)}"
-        f" ORDER BY found.position {'DESC' if newest_first else 'ASC'} LIMIT ?"
-    )
+    order = "DESC" if newest_first else "ASC"
+    return f"SELECT found.position, type, tags, data {_selected(tags, types)} ORDER BY found.position {order} LIMIT ?"
 
 
 @functools.lru_cache(maxsize=TAGS_AT_ONCE)
 def sql_of_tags(count: int) -> str:
-    """Return what puts so many rows of tag, position and type into the index of tags."""
-    return f"INSERT INTO event_tags (tag, position, type) VALUES {', '.join(['(?, ?, ?)'] * count)}"
+    """Return what puts so many rows of tag and position into the index of tags."""
+    return f"INSERT INTO event_tags (tag, position) VALUES {', '.join(['(?, ?)'] * count)}"
 
 
 def _count(connection: sqlite3.Connection, tag: str, after: int, most: int) -> int:
@@ -154,6 +145,12 @@ def head(connection: sqlite3.Connection) -> int:
     """Return the greatest position, 0 for an empty log."""
     (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
     return position or 0
+
+
+def last_type(connection: sqlite3.Connection) -> tuple[int, str | None]:
+    """Return the greatest position and the type of the event there; 0 and None for an empty log."""
+    row = connection.execute("SELECT position, type FROM events ORDER BY position DESC LIMIT 1").fetchone()
+    return row or (0, None)
 
 
 def in_pages(
@@ -174,7 +171,7 @@ def in_pages(
 
 def tags_text(tags: Sequence[str]) -> str:
     """Return tags as they are stored beside an event."""
-    return _AS_JSON(list(tags))
+    return f"[{','.join(map(_AS_JSON, tags))}]"  # one by one: a list is encoded by an encoder made for it
 
 
 def tags_of(row: Row) -> list[str]:
@@ -212,8 +209,13 @@ def check_format(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version > FORMAT:
         raise LogTooNew(
-            f"The log {path} has the format {version}; this program knows formats up to {FORMAT}.",
+            f"The log {path} has the format {version}; this program knows the format {FORMAT}.",
             hint="It was written by a newer Stackledger: upgrade this one.",
+        )
+    if version < FORMAT:
+        raise LogError(
+            f"The log {path} has the format {version}; this program knows the format {FORMAT}.",
+            hint="Export it with the Stackledger that wrote it, and import that into a fresh home.",
         )
 
 
@@ -248,12 +250,22 @@ def log_error(error: sqlite3.Error | sqlite3.Warning, path: Path) -> LogError:
     return kind(f"The log {path} {what} (SQLite: {error}).", hint=hint)
 
 
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
+class translated:  # noqa: N801 - read as a verb; a generator would cost several times as much, and each append has some
     """Turn every exception of SQLite into one of ours."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        raise InvalidValue(f"The log holds Unicode text, and this is none: {error.object!r}.") from error
-    except (sqlite3.Error, sqlite3.Warning) as error:
-        raise log_error(error, path) from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise what an exception means."""
+        if isinstance(error, UnicodeEncodeError):
+            raise InvalidValue(f"The log holds Unicode text, and this is none: {error.object!r}.") from error
+        if isinstance(error, sqlite3.Error | sqlite3.Warning):
+            raise log_error(error, self._path) from error

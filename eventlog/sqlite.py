@@ -29,10 +29,22 @@ from eventsourcing.dcb.api import (
 from eventsourcing.dcb.persistence import DCBListenNotifySubscription
 from eventsourcing.persistence import IntegrityError, ProgrammingError
 
-from stackledger.domain.errors import AppendUnknown, LogBusy, LogError
+from stackledger.domain.errors import AppendUnknown, LogError
 from stackledger.eventlog.forking import abandon, forget_in_child
 from stackledger.eventlog.lock import FileLock
-from stackledger.eventlog.schema import Page, Row, Selection, connect, head, in_pages, log_error, tags_of, translated
+from stackledger.eventlog.moves import refuse_append
+from stackledger.eventlog.schema import (
+    Page,
+    Row,
+    Selection,
+    connect,
+    head,
+    in_pages,
+    last_type,
+    log_error,
+    tags_of,
+    translated,
+)
 from stackledger.eventlog.sqlite_file import insert, opened, wal_size
 
 WAL_BYTES = 8 * 1024 * 1024
@@ -92,7 +104,7 @@ class SQLiteRecorder(DCBRecorder):
     def append(self, events: Sequence[DCBEvent], condition: DCBAppendCondition | None = None) -> int:
         """Append the events durably and return the last one's position, or raise with nothing changed.
 
-        IntegrityError if anything matches the condition; AppendUnknown if the disk failed at the very commit.
+        IntegrityError if anything matches the condition; LogMoved; AppendUnknown if the disk failed at the very commit.
         """
         if not events:
             raise ProgrammingError("an append needs at least one event")
@@ -115,7 +127,7 @@ class SQLiteRecorder(DCBRecorder):
             connection, self._connection = self._connection, None
             if connection is None:
                 return
-            with contextlib.closing(connection), contextlib.suppress(sqlite3.Error, LogBusy), self._file_lock:
+            with contextlib.closing(connection), contextlib.suppress(sqlite3.Error, LogError), self._file_lock:
                 _checkpoint(connection, "TRUNCATE")
                 connection.close()
         self._file_lock.close()
@@ -137,13 +149,15 @@ class SQLiteRecorder(DCBRecorder):
         return self._connection
 
     def _refuse_if_moved(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._file is not None and os.path.samestat(os.stat(self.path), self._file):
-                return
-        raise LogError(
-            f"The log {self.path} was moved or replaced while it was open; nothing was changed.",
-            hint="Start the program again.",
-        )
+        try:
+            is_moved = self._file is None or not os.path.samestat(os.stat(self.path), self._file)
+        except OSError:
+            is_moved = True
+        if is_moved:
+            raise LogError(
+                f"The log {self.path} was moved or replaced while it was open; nothing was changed.",
+                hint="Start the program again.",
+            )
 
     def _append(
         self, connection: sqlite3.Connection, events: Sequence[DCBEvent], condition: DCBAppendCondition | None
@@ -151,7 +165,8 @@ class SQLiteRecorder(DCBRecorder):
         self._refuse_if_moved()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            last = head(connection)
+            last, its_type = last_type(connection)
+            refuse_append(its_type, (event.type for event in events), str(self.path))
             if condition is not None and _matches(connection, condition, last):
                 raise IntegrityError(condition)
             insert(connection, last, events)
@@ -211,7 +226,7 @@ class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
     def __init__(self, recorder: SQLiteRecorder, query: DCBQuery | None, after: int | None) -> None:
         with translated(recorder.path):
             self._watched = connect(recorder.path, "mode=ro", 5.0)
-            seen = _data_version(self._watched)  # before anything is pulled, so that no commit falls between
+            seen = data_version(self._watched)  # before anything is pulled, so that no commit falls between
         self._stopped = threading.Event()
         super().__init__(recorder, query, after)
         self._watcher = threading.Thread(target=self._watch, args=(seen,), daemon=True)
@@ -231,7 +246,7 @@ class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):
         try:
             with translated(self._recorder.path), contextlib.closing(self._watched) as connection:
                 while not self._stopped.wait(POLL_SECONDS):
-                    version = _data_version(connection)
+                    version = data_version(connection)
                     if version != seen:
                         seen = version
                         self._has_been_notified.set()
@@ -287,6 +302,7 @@ def _checkpoint(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCA
     return not busy
 
 
-def _data_version(connection: sqlite3.Connection) -> int:
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one after each commit of anybody else's."""
     (version,) = connection.execute("PRAGMA data_version").fetchone()
     return int(version)

@@ -104,7 +104,7 @@ class _FreshFile:
 def insert(connection: sqlite3.Connection, last: int, events: Sequence[DCBEvent]) -> None:
     """Put events behind the position `last`, within a transaction of the caller's."""
     numbered = list(enumerate(events, start=last + 1))
-    tags = sorted((tag, position, event.type) for position, event in numbered for tag in set(event.tags))
+    tags = sorted([(tag, position) for position, event in numbered for tag in set(event.tags)])
     for start in range(0, len(tags), TAGS_AT_ONCE):
         several = tags[start : start + TAGS_AT_ONCE]
         connection.execute(sql_of_tags(len(several)), list(chain.from_iterable(several)))

@@ -21,6 +21,7 @@ from stackledger.domain.errors import InvalidValue, LogDamaged, LogError
 from stackledger.domain.events import EVENT_TYPES
 from stackledger.domain.events.log import LogCreated
 from stackledger.eventlog.codec import MAX_DATA, decode
+from stackledger.eventlog.moves import MOVED
 from stackledger.eventlog.stored import StoredEvent, unpacked
 
 _END = "stackledger.log.exported/1"
@@ -39,11 +40,15 @@ class Fresh(Protocol):
 
 
 class Transferred(NamedTuple):
-    """What came from one log into a file, or the other way. `digest` is over positions, types, tags and data."""
+    """What came from one log into a file, or the other way. `digest` is over positions, types, tags and data.
+
+    `moved` says whether the log goes on where the file is imported, because its last event is its move.
+    """
 
     log_id: str
     events: int
     digest: str
+    moved: bool
 
 
 def write_lines(events: Iterable[StoredEvent], file: IO[bytes]) -> Transferred:
@@ -66,7 +71,7 @@ def write_lines(events: Iterable[StoredEvent], file: IO[bytes]) -> Transferred:
         file.write(line)
     end = {"events": tally.events, "sha256": written.hexdigest()}
     file.write(_line(**_common(_END, f"{log_id}/{tally.events}", log_id), datacontenttype="application/json", data=end))
-    return Transferred(log_id, tally.events, tally.digest())
+    return tally.transferred(log_id)
 
 
 def load_lines(file: IO[bytes], log: Fresh) -> Transferred:
@@ -82,7 +87,7 @@ def load_lines(file: IO[bytes], log: Fresh) -> Transferred:
         kept.add(stored)
     if kept.digest() != lines.tally.digest():
         raise LogError("The log did not keep what was in the file.", hint="Nothing was imported; please report this.")
-    return Transferred(lines.log_id, kept.events, kept.digest())
+    return kept.transferred(lines.log_id)
 
 
 class _Lines:
@@ -178,14 +183,19 @@ class _Tally:
 
     def __init__(self) -> None:
         self.events = 0
+        self._last_type = ""
         self._digest = hashlib.sha256()
 
     def add(self, stored: StoredEvent) -> None:
         self.events += 1
+        self._last_type = stored.type
         self._digest.update(msgpack.packb((stored.position, stored.type, stored.tags, stored.data)))
 
     def digest(self) -> str:
         return self._digest.hexdigest()
+
+    def transferred(self, log_id: str) -> Transferred:
+        return Transferred(log_id, self.events, self.digest(), moved=self._last_type == MOVED)
 
 
 def _log_id(first: StoredEvent, fields: dict[str, Any]) -> str:

@@ -22,6 +22,12 @@ def _with_places(body: Body) -> Body:
     return {**body, "code": {**body["code"], "archive": None}, "steps": steps}
 
 
+def _without_requirements(body: Body) -> Body:
+    """Before steps could say what they require, nothing was looked at, and nobody said where parameters are kept."""
+    unsaid: Body = {"requirements": [], "kept_parameters": None}
+    return {**body, "steps": [{**step, **unsaid} for step in body["steps"]]}
+
+
 def _executed_here(body: Body) -> Body:
     return {**body, "execution": None}
 
@@ -29,6 +35,7 @@ def _executed_here(body: Body) -> Body:
 UPCASTERS: Upcasters = MappingProxyType(
     {
         "run.started/1": ("run.started/2", _with_places),
+        "run.started/2": ("run.started/3", _without_requirements),
         "step.succeeded/1": ("step.succeeded/2", _executed_here),
         "step.failed/1": ("step.failed/2", _executed_here),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stackledger.domain.errors import LogBusy, LogError
-from stackledger.eventlog.lock import FileLock
+from stackledger.eventlog.lock import FileLock, said_by_holder
 from tests.support.processes import ended, forked
 
 
@@ -40,6 +40,18 @@ def test_one_holder_at_a_time_between_processes(tmp_path: Path) -> None:
 
     with closing(FileLock(path)) as lock, lock:
         assert ended(forked(look)) == 0
+
+
+def test_what_stands_in_a_file_is_told_as_long_as_somebody_keeps_it_locked(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    assert said_by_holder(path) is None
+    with closing(FileLock(path)) as lock:
+        with lock:
+            assert said_by_holder(path) == ""
+            path.write_bytes(b"12\xff\n" + 5000 * b"x")
+            assert said_by_holder(path) == "12\ufffd\n" + 4092 * "x"
+        assert said_by_holder(path) is None
+        assert is_free(path)
 
 
 def test_threads_that_share_a_lock_take_turns(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from stackledger.domain.errors import (
     InvalidValue,
     LogBusy,
     LogError,
+    LogForbidden,
     LogUnreachable,
     StackledgerError,
 )
@@ -263,16 +264,17 @@ def test_a_server_that_is_not_there_is_said_with_a_way_out() -> None:
         address = f"postgresql://ada:{PASSWORD}@127.0.0.1:{bound.getsockname()[1]}/log"
         with pytest.raises(LogUnreachable, match="Check the address, that the server runs") as raised:
             PostgresReader(Server(address)).head()
+    assert not isinstance(raised.value, LogForbidden)
     assert PASSWORD not in str(raised.value)
 
 
 def test_a_wrong_password_and_a_missing_database_are_said(postgres: Databases, postgres_log: str) -> None:
     postgres.user("test_nobody")
     wrong = postgres.address(postgres_log.rpartition("/")[2], "test_nobody").replace(PASSWORD, "wr0ng")
-    with pytest.raises(LogUnreachable, match="PGPASSWORD") as raised:
+    with pytest.raises(LogForbidden, match="PGPASSWORD") as raised:
         PostgresReader(Server(wrong)).head()
     assert "wr0ng" not in str(raised.value)
-    with pytest.raises(LogUnreachable, match="no_such_database"):
+    with pytest.raises(LogForbidden, match="no_such_database"):
         PostgresReader(Server(postgres.address("no_such_database"))).head()
 
 
