@@ -7,9 +7,8 @@ library behind it not before `load_implementation`.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,6 +48,12 @@ _BUILT_IN = (
         "local",
         "stackledger.flavors.local_orchestrator:LocalOrchestratorFlavor",
         "Runs the steps one after another in this process.",
+    ),
+    FlavorEntry(
+        ComponentType.ORCHESTRATOR,
+        "rabbitmq",
+        "stackledger.flavors.rabbitmq_orchestrator:RabbitMQOrchestratorFlavor",
+        "Has steps executed by workers on any number of machines, over RabbitMQ.",
     ),
     FlavorEntry(
         ComponentType.ARTIFACT_STORE,
@@ -99,15 +104,19 @@ def entries(component_type: ComponentType | None = None, registered: Iterable[Re
     return list(known.values())
 
 
-def find(component_type: ComponentType, name: str, registered: Iterable[Registered] = ()) -> FlavorEntry:
-    """Return the flavor of that name ignoring case, or raise NotFound with the names that come near."""
-    own = list(registered)
+def find(
+    component_type: ComponentType, name: str, registered: Callable[[], Iterable[Registered]] = tuple
+) -> FlavorEntry:
+    """Return the flavor of that name ignoring case, or raise NotFound with the names that come near.
+
+    `registered` says which flavors are users' own; it is asked where none of the built-in ones has the name.
+    """
     # Other packages are asked last: reading what is installed takes longer than a whole query.
-    for source in (_BUILT_IN, _custom(own), _installed()):
-        for entry in source:
+    for source in (lambda: _BUILT_IN, lambda: _custom(registered()), _installed):
+        for entry in source():
             if entry.type is component_type and folded(entry.name) == folded(name):
                 return entry
-    names = [entry.name for entry in entries(component_type, own)]
+    names = [entry.name for entry in entries(component_type, registered())]
     raise NotFound(
         f"There is no flavor {quoted(name)} of type {component_type.words}.",
         near=near_names(name, names),
@@ -222,6 +231,8 @@ def _classes(namespace: ModuleType | type) -> list[str]:
 
 
 def _no_module(module_name: str, missing: str) -> FlavorError:
+    import pkgutil
+
     parent, _, last = missing.rpartition(".")
     searched = list(sys.modules[parent].__path__) if parent in sys.modules else sys.path
     near = near_names(last, (module.name for module in pkgutil.iter_modules(searched)))

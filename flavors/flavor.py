@@ -27,6 +27,7 @@ Keep the flavor's own module light: import the library behind it in the module o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -140,11 +141,22 @@ class Flavor:
     provisioning: ClassVar[str] = "There is nothing to start or stop for this flavor."
     """What `up` and `down` say."""
 
+    runs_on_fleet: ClassVar[bool] = False
+    """Whether coordinators and workers have to run for it, which `up` starts on this machine, and `down` ends."""
+
     @classmethod
     def prepare(cls, config: FlavorConfig, home: Path, component_id: str) -> None:
         """Make and check what a new component needs on this machine, or raise; most need nothing."""
 
     @classmethod
+    def located(cls, configuration: Mapping[str, Any], home: Path, component_id: str) -> Mapping[str, Any]:  # noqa: ARG003
+        """Return a configuration that means in every home of this machine what this one means in that home."""
+        return configuration
+
+    @classmethod
     def is_local(cls, config: FlavorConfig) -> bool:  # noqa: ARG003  for those that are so only with some configurations
-        """Say whether only this machine can use such a component: a fleet cannot share it."""
+        """Say whether only this machine can use such a component: a fleet cannot share it.
+
+        An orchestrator that is not local has steps executed elsewhere: its stacks need an artifact store that is not.
+        """
         return False

@@ -15,6 +15,7 @@ _REQUIREMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gcs": ("artifacts in Google Cloud Storage", ("obstore>=0.12",)),
     "numpy": ("arrays and scalars between steps, as npy", ("numpy>=2.4",)),
     "pandas": ("frames and series between steps, as Parquet", ("pandas>=3.0", "pyarrow>=22")),
+    "rabbitmq": ("steps on other machines", ("pathspec>=1.1", "pika>=1.4.4")),
     "s3": ("artifacts in S3, and in what speaks its language", ("obstore>=0.12",)),
     "sklearn": (
         "models of scikit-learn between steps",

@@ -12,22 +12,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing, raised
-from stackledger.domain.names import quoted, visible
-from stackledger.domain.ports import Stored
+from stackledger.domain.names import visible
+from stackledger.domain.ports import Aside, Found, Stored
+from stackledger.flavors.digests import checked, checked_name, damaged, is_digest
 from stackledger.flavors.object_store_errors import says_no_bucket, told
 from stackledger.flavors.object_stores import AzureConfig, GcsConfig, ObjectStoreConfig, S3Config
 
@@ -42,18 +42,24 @@ PIECE = 8 * 1024 * 1024
 AT_ONCE = 4
 
 _READ_AT_ONCE = 1024 * 1024
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _OBJECTS = "sha256"
 _WRITING = "writing"
+_ASIDE = "aside"
+_USERS = "users"
+_FIRST, _LATER = b"first", b"later"
 _TRIAL_SECONDS = 10.0
 
 _PublishMode = Literal["create", "overwrite"]
 
 
-class ObjectArtifactStore(ABC):
+Config = TypeVar("Config", bound=ObjectStoreConfig)
+
+
+class ObjectArtifactStore(ABC, Generic[Config]):
     """Objects in a bucket, under a prefix. A request is repeated a few times, for a bounded time."""
 
-    def __init__(self, config: ObjectStoreConfig, *, home: Path, component_id: str) -> None:  # noqa: ARG002  made like all others
+    def __init__(self, config: Config, *, home: Path, component_id: str) -> None:  # noqa: ARG002  made like all others
+        self._config = config
         self._path = config.path
         # The library starts its threads with the first request: until then a process may fork.
         with told(f"The artifact store {self._path}", "be opened"):
@@ -85,14 +91,14 @@ class ObjectArtifactStore(ABC):
 
     def get(self, digest: str, size: int) -> bytes:
         """Return bytes that have the digest, or raise ArtifactMissing or ArtifactDamaged."""
-        return b"".join(self._verified(digest, size))
+        return b"".join(self._found(digest, size))
 
     def get_file(self, digest: str, size: int, target: Path) -> None:
         """Write bytes that have the digest to `target`, which changes only once they are verified."""
         new = target.with_name(f".{target.name}.{_token()}")
         try:
             with open(new, "xb") as file:
-                file.writelines(self._verified(digest, size))
+                file.writelines(self._found(digest, size))
             os.replace(new, target)
         except OSError as error:
             raise ArtifactError(f"Cannot write {visible(str(target))}: {error.strerror or error}.") from error
@@ -107,14 +113,14 @@ class ObjectArtifactStore(ABC):
             try:
                 obstore.head(self._store, key)
             except FileNotFoundError:
-                return False
+                return bool(self._places_aside(digest))
         return True
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every object, in no order."""
         for found in self._listed(self._store, _OBJECTS):
             name = found["path"].removeprefix(f"{_OBJECTS}/")
-            if _DIGEST.fullmatch(name):
+            if is_digest(name):
                 yield name
 
     def delete(self, digest: str) -> None:
@@ -136,6 +142,88 @@ class ObjectArtifactStore(ABC):
                 self._remove(self._store, found["path"])
                 swept += 1
         return swept
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970 UTC, by the clock of the store."""
+        return time.time() + self._clock_ahead()
+
+    def objects(self) -> Iterator[Found]:
+        """Yield every object, in no order."""
+        return (each for each in self._dated(_OBJECTS) if is_digest(each.digest))
+
+    def unfinished(self) -> Iterator[Found]:
+        """Yield what writers have uploaded and not published. Pieces that were never put together are hidden."""
+        return self._dated(_WRITING)
+
+    def set_aside(self, digest: str, collection: str) -> None:
+        """Copy an object to the folder of a collection, then delete it; nothing to do where there is none."""
+        key, place = _key(digest), _aside(digest, collection)
+        with self._told(f"set the object {digest} aside"):
+            try:
+                size = obstore.head(self._store, key)["size"]
+                obstore.copy(self._store, key, place, overwrite=True)
+            except FileNotFoundError as error:
+                if says_no_bucket(error):
+                    raise
+                return
+            self._check_copied(place, size)
+        self._remove(self._store, key)
+
+    def aside(self) -> Iterator[Aside]:
+        """Yield every object that is set aside, in no order."""
+        for found in self._listed(self._store, _ASIDE):
+            collection, _, digest = found["path"].removeprefix(f"{_ASIDE}/").rpartition("/")
+            if is_digest(digest):
+                yield Aside(digest, collection, found["last_modified"].timestamp())
+
+    def put_back(self, digest: str, collection: str) -> bool:
+        """Copy an object that was set aside to its place, where it is not there.
+
+        The copy stays aside, too: whoever set it aside may be about to delete the object in its place.
+        """
+        with self._told(f"put the object {digest} back"):
+            try:
+                obstore.copy(self._store, _aside(digest, collection), _key(digest), overwrite=False)
+            except FileNotFoundError as error:
+                if says_no_bucket(error):
+                    raise
+                return False
+            except AlreadyExistsError:
+                pass
+        return True
+
+    def drop(self, digest: str, collection: str) -> None:
+        """Remove an object that was set aside; nothing to do where there is none."""
+        self._remove(self._store, _aside(digest, collection))
+
+    def users(self) -> dict[str, bool]:
+        """Return the logs that may refer to objects here, and of each whether it is known to have come first."""
+        names = [found["path"].removeprefix(f"{_USERS}/") for found in self._listed(self._store, _USERS)]
+        with self._told("see which logs use it"):
+            return {name: obstore.get(self._store, f"{_USERS}/{name}").bytes() == _FIRST for name in names}
+
+    def sign_in(self, log: str) -> None:
+        """Note that a log may refer to objects here from now on; nothing to do where that is noted."""
+        key = f"{_USERS}/{checked_name(log)}"
+        with self._told("note which log uses it"):
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError as error:
+                if says_no_bucket(error):
+                    raise
+            else:
+                return
+        is_used = any(next(self._listed(self._store, folder), None) for folder in (_OBJECTS, _ASIDE))
+        with self._told("note which log uses it"):
+            obstore.put(self._store, key, _LATER if is_used else _FIRST, use_multipart=False)
+
+    def claim(self, log: str) -> None:
+        """Note that no other log refers to objects here; another one that does will sign in again."""
+        key = f"{_USERS}/{checked_name(log)}"
+        for found in list(self._listed(self._store, _USERS)):
+            self._remove(self._store, found["path"])
+        with self._told("note which log uses it"):
+            obstore.put(self._store, key, _FIRST, use_multipart=False)
 
     def check(self) -> None:
         """Write, read, list and delete an object, or raise ArtifactError: soon, also where nobody answers."""
@@ -173,14 +261,17 @@ class ObjectArtifactStore(ABC):
             key = _key(stored.digest)
             self._publish(stored, lambda mode: obstore.copy(self._store, source, key, overwrite=mode == "overwrite"))
             with self._told(f"look for the object {stored.digest}"):
-                # Some copy on after they have answered.
-                if obstore.head(self._store, key)["size"] != size:
-                    raise ArtifactError(f"The artifact store {self._path} did not copy an object to its name.")
+                self._check_copied(key, size)
         finally:
             # A writer that could not take its own leavings away has them swept.
             with contextlib.suppress(ArtifactError):
                 self._remove(self._trial, source)
         return stored
+
+    def _check_copied(self, key: str, size: int) -> None:
+        # Some copy on after they have answered.
+        if obstore.head(self._store, key)["size"] != size:
+            raise ArtifactError(f"The artifact store {self._path} did not copy an object to its name.")
 
     def _publish(self, stored: Stored, write: Callable[[_PublishMode], object]) -> None:
         with self._told(f"keep an object of {stored.size:,} bytes"):
@@ -200,9 +291,30 @@ class ObjectArtifactStore(ABC):
             return False
         return True
 
-    def _verified(self, digest: str, size: int) -> Iterator[Buffer]:
+    def _found(self, digest: str, size: int) -> Iterator[Buffer]:
+        """Yield the object's bytes as `_verified` does, also where it is set aside."""
+        try:
+            yield from self._verified(digest, size)
+        except ArtifactMissing:
+            # It may be on its way aside, or back: it is copied before it is deleted.
+            for place in (*self._places_aside(digest), _key(digest)):
+                with contextlib.suppress(ArtifactMissing):
+                    yield from self._verified(digest, size, place)
+                    return
+            raise
+
+    def _places_aside(self, digest: str) -> list[str]:
+        """Return where an object may be that is set aside."""
+        return [each["path"] for each in self._listed(self._store, _ASIDE) if each["path"].endswith(f"/{digest}")]
+
+    def _dated(self, folder: str) -> Iterator[Found]:
+        for found in self._listed(self._store, folder):
+            name = found["path"].removeprefix(f"{folder}/")
+            yield Found(name, found["size"], found["last_modified"].timestamp())
+
+    def _verified(self, digest: str, size: int, place: str | None = None) -> Iterator[Buffer]:
         """Yield the object's bytes; raise what is wrong with them, in the end at the latest."""
-        key = _key(digest)
+        key = place or _key(digest)
         with self._told(f"read the object {digest}"):
             try:
                 found = obstore.get(self._store, key)
@@ -250,10 +362,7 @@ class ObjectArtifactStore(ABC):
         return dated - time.time()
 
     def _damaged(self, digest: str, why: str) -> ArtifactDamaged:
-        return ArtifactDamaged(
-            f"The object {digest} in the artifact store {self._path} is damaged: {why}.",
-            hint="Running the step again that made it writes it anew, if the step gives the same result.",
-        )
+        return damaged(digest, self._path, why)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -262,12 +371,8 @@ class ObjectArtifactStore(ABC):
             yield
 
 
-class S3ArtifactStore(ObjectArtifactStore):
+class S3ArtifactStore(ObjectArtifactStore[S3Config]):
     """Objects in S3, and in what speaks its language."""
-
-    def __init__(self, config: S3Config, *, home: Path, component_id: str) -> None:
-        self._config = config
-        super().__init__(config, home=home, component_id=component_id)
 
     def _connected(self, seconds: float, repeats: int) -> ObjectStore:
         config = self._config
@@ -289,12 +394,8 @@ class S3ArtifactStore(ObjectArtifactStore):
         )
 
 
-class GcsArtifactStore(ObjectArtifactStore):
+class GcsArtifactStore(ObjectArtifactStore[GcsConfig]):
     """Objects in Google Cloud Storage."""
-
-    def __init__(self, config: GcsConfig, *, home: Path, component_id: str) -> None:
-        self._config = config
-        super().__init__(config, home=home, component_id=component_id)
 
     def _connected(self, seconds: float, repeats: int) -> ObjectStore:
         config = self._config
@@ -311,12 +412,8 @@ class GcsArtifactStore(ObjectArtifactStore):
         )
 
 
-class AzureArtifactStore(ObjectArtifactStore):
+class AzureArtifactStore(ObjectArtifactStore[AzureConfig]):
     """Objects in Azure Blob Storage."""
-
-    def __init__(self, config: AzureConfig, *, home: Path, component_id: str) -> None:
-        self._config = config
-        super().__init__(config, home=home, component_id=component_id)
 
     def _connected(self, seconds: float, repeats: int) -> ObjectStore:
         config = self._config
@@ -374,9 +471,11 @@ def _refuse_forked() -> None:
 
 
 def _key(digest: str) -> str:
-    if _DIGEST.fullmatch(digest) is None:
-        raise ArtifactError(f"{quoted(digest[:100])} is not a SHA-256 digest: 64 digits of 0-9 and a-f.")
-    return f"{_OBJECTS}/{digest}"
+    return f"{_OBJECTS}/{checked(digest)}"
+
+
+def _aside(digest: str, collection: str) -> str:
+    return f"{_ASIDE}/{checked_name(collection)}/{checked(digest)}"
 
 
 def _temporary() -> str:

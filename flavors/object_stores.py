@@ -8,7 +8,6 @@ roles of the machine.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from stackledger.domain.component_types import ComponentType
 from stackledger.domain.names import quoted
 from stackledger.flavors.catalogue import load_implementation
 from stackledger.flavors.flavor import Flavor, FlavorConfig, clear_text_field, secret_field
+from stackledger.flavors.hosts import is_loopback
 
 REQUIREMENT = "obstore>=0.12"
 
@@ -171,7 +171,7 @@ class ObjectStoreFlavor(Flavor):
         """Say whether the server is on this machine and answers this machine alone."""
         assert isinstance(config, ObjectStoreConfig)
         host = urlsplit(config.endpoint_url).hostname if config.endpoint_url else None
-        return host is not None and _is_loopback(host)
+        return host is not None and is_loopback(host)
 
 
 class S3Flavor(ObjectStoreFlavor):
@@ -196,10 +196,3 @@ class AzureFlavor(ObjectStoreFlavor):
     name = "azure"
     config_class = AzureConfig
     implementation = "stackledger.flavors.object_artifact_store:AzureArtifactStore"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

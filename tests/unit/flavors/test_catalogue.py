@@ -68,6 +68,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_catalogue_lists_each_built_in_flavor_of_a_type() -> None:
     assert [(entry.type.value, entry.name) for entry in catalogue.entries()] == [
         ("orchestrator", "local"),
+        ("orchestrator", "rabbitmq"),
         ("artifact_store", "local"),
         ("artifact_store", "s3"),
         ("artifact_store", "gcs"),
@@ -108,7 +109,7 @@ def test_an_unknown_flavor_is_not_found_and_near_names_are_offered() -> None:
 
 def test_a_registered_flavor_is_listed_found_and_loaded(project: Path) -> None:
     registered = [(STORE, "shelf", "shelf_project.Shelf")]
-    entry = catalogue.find(STORE, "Shelf", registered)
+    entry = catalogue.find(STORE, "Shelf", lambda: registered)
     assert entry.custom
     assert [found.name for found in catalogue.entries(STORE, registered)] == [*BUILT_IN, "shelf"]
     assert catalogue.load(entry, [project]).__name__ == "Shelf"

@@ -54,6 +54,7 @@ def test_an_integration_is_not_installed_if_a_library_is_missing(monkeypatch: py
         "gcs": True,
         "numpy": True,
         "pandas": False,
+        "rabbitmq": True,
         "s3": True,
         "sklearn": True,
     }
