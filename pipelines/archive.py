@@ -62,7 +62,7 @@ class CodeArchive:
                 hint="Define it at the top of a module.",
             )
         file = getattr(sys.modules.get(function.__module__), "__file__", None)
-        if file is None:
+        if file is None or file.startswith("<"):  # as <stdin> is
             raise PipelineError(
                 f"{what} was typed in, and stands in no file that could be sent to a worker.",
                 hint="Put it into a module.",
@@ -84,7 +84,6 @@ def packed(
     root: Path,
     *,
     search_path: Sequence[str] | None = None,
-    requirements: Sequence[str] = (),
     max_bytes: int = MAX_BYTES,
 ) -> CodeArchive:
     """Return the tree under `root` but for what git ignores there, caches, environments and `.env`.
@@ -99,7 +98,7 @@ def packed(
         raise _too_large(root, found, total, max_bytes)
     files = frozenset(each.name for each in found)
     paths = tuple(_paths(root, sys.path if search_path is None else search_path, files))
-    manifest = json.dumps({"paths": paths, "requirements": sorted(set(requirements))}, ensure_ascii=False).encode()
+    manifest = json.dumps({"paths": paths}, ensure_ascii=False).encode()
     try:
         check_apart([MANIFEST, *(each.name for each in found)])
         members = [_member(each.name, Path(each.path).read_bytes(), executable=each.executable) for each in found]

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from tokenize import TokenError
 from types import CodeType, FunctionType, ModuleType
 from typing import NamedTuple
+from weakref import finalize
 
 GIT_SECONDS = 2.0
 """How long git may take before the run goes on without it."""
@@ -210,18 +211,18 @@ def directory_of(function: Callable[..., object]) -> Path:
         return Path()
 
 
-@contextlib.contextmanager
-def asking_git(directory: Path) -> Iterator[Callable[[], GitState]]:
-    """Have git look around a directory while other things are done; what it gives waits for the answer."""
-    asked = _asked(directory)
-    if asked is None:
-        yield lambda: NO_STATE
-        return
-    with asked:
-        try:
-            yield lambda: _answered(asked)
-        finally:
-            asked.kill()
+class Git:
+    """git, which looks around a directory while other things are done; nobody has to wait for what it finds."""
+
+    def __init__(self, directory: Path) -> None:
+        self._asked = _asked(directory)
+        if self._asked is not None:
+            finalize(self, _ended, self._asked)
+
+    @cached_property
+    def state(self) -> GitState:
+        """What git found; whoever asks first waits for it."""
+        return NO_STATE if self._asked is None else _answered(self._asked)
 
 
 def _asked(directory: Path) -> subprocess.Popen[str] | None:
@@ -251,3 +252,8 @@ def _answered(asked: subprocess.Popen[str]) -> GitState:
     if asked.returncode or commit == "(initial)":
         return NO_STATE
     return GitState(commit, any(not line.startswith("#") for line in lines))
+
+
+def _ended(asked: subprocess.Popen[str]) -> None:
+    with asked:
+        asked.kill()

@@ -17,6 +17,8 @@ from stackledger.domain.names import title
 from stackledger.pipelines.fitting import may_be, words
 from stackledger.pipelines.parameters import shown, stored_parameter
 from stackledger.pipelines.plan import StepPlan
+from stackledger.pipelines.requirements import DockerSettings, pinned_requirements
+from stackledger.pipelines.settings import StepSettings
 from stackledger.pipelines.signature import Output
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class _Node:
     inputs: Mapping[str, OutputHandle]
     parameters: dict[str, JsonValue]
     after: tuple[str, ...]
+    defaults: StepSettings
 
 
 class Graph:
@@ -101,6 +104,17 @@ class Graph:
         self._pipeline = pipeline
         self._nodes: dict[str, _Node] = {}
         self._numbers: dict[str, int] = {}
+        self._defaults = StepSettings()
+        self._requirements: dict[DockerSettings | None, tuple[str, ...]] = {}
+
+    @contextmanager
+    def defaulting_to(self, settings: StepSettings) -> Iterator[None]:
+        """Have steps that are called inside executed with these settings where they say nothing else."""
+        before, self._defaults = self._defaults, settings.over(self._defaults)
+        try:
+            yield
+        finally:
+            self._defaults = before
 
     def add(
         self, step: Step, args: Sequence[object], kwargs: Mapping[str, object], chosen: str | None, after: After
@@ -124,7 +138,7 @@ class Graph:
             else:
                 _refuse_nested(value, where)
                 parameters[name] = stored_parameter(value, step.signature.annotations[name], where)
-        self._nodes[node_id] = _Node(step, inputs, parameters, self._after(after, what))
+        self._nodes[node_id] = _Node(step, inputs, parameters, self._after(after, what), self._defaults)
         handles = tuple(OutputHandle(self, node_id, output) for output in step.signature.outputs)
         if not handles:
             return StepHandle(self, node_id)
@@ -192,6 +206,9 @@ class Graph:
     def _plan(self, node_id: str, parents: tuple[str, ...]) -> StepPlan:
         node = self._nodes[node_id]
         step = node.step
+        settings = step.settings.over(node.defaults)
+        if settings.docker not in self._requirements:
+            self._requirements[settings.docker] = pinned_requirements(settings.docker, f"step {node_id!r}")
         return StepPlan(
             planned=PlannedStep(
                 name=node_id,
@@ -204,9 +221,12 @@ class Graph:
                 parameters=node.parameters,
                 outputs=tuple(output.name for output in step.signature.outputs),
                 retry=step.retry,
+                requirements=self._requirements[settings.docker],
             ),
             function=step.function,
             signature=step.signature,
+            queue=step.queue,
+            resources=settings.resources,
             artifacts={
                 output.name: output.artifact or f"{self._pipeline}::{node_id}::{output.name}"
                 for output in step.signature.outputs

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, overload
 from pydantic import JsonValue
 
 from stackledger.domain.errors import PipelineError
-from stackledger.domain.events.runs import Code
 from stackledger.domain.names import title
-from stackledger.pipelines.code import asking_git, code_digest, combined, directory_of, environment
+from stackledger.pipelines.code import Git, code_digest, combined, directory_of, environment
 from stackledger.pipelines.graph import Graph, StepHandle, building, graph_being_built
 from stackledger.pipelines.parameters import restored_parameter, stored_parameter
 from stackledger.pipelines.plan import PipelinePlan, default_run_name
 from stackledger.pipelines.runner import runner
+from stackledger.pipelines.settings import Settings, settings_in
 from stackledger.pipelines.signature import Signature, call_of, signature_of
 from stackledger.pipelines.step import name_for
 
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """A function as a pipeline; what it calls inside are steps."""
+    """A function as a pipeline; what it calls inside are steps, which have its `settings` where they have none."""
 
     def __init__(
-        self, function: Callable[..., object], *, name: str | None = None, run_name: str | None = None
+        self,
+        function: Callable[..., object],
+        *,
+        name: str | None = None,
+        run_name: str | None = None,
+        settings: Settings | None = None,
     ) -> None:
         if not isinstance(function, FunctionType):
             raise PipelineError(f"{function!r} cannot be a pipeline.", hint="Put @pipeline above a function.")
@@ -36,6 +41,7 @@ class Pipeline:
         self.function = function
         self.name = name_for(function, name, "pipeline")
         self.run_name = run_name
+        self.settings = settings_in(settings, f"pipeline {self.name!r}")
         self._call = call_of(function, f"pipeline {self.name!r}")
 
     def __repr__(self) -> str:
@@ -45,10 +51,12 @@ class Pipeline:
     def __call__(self, *args: Any, **kwargs: Any) -> RunResponse | Any:
         """Run the pipeline on the active stack and return the run, or raise RunFailed naming the steps that failed.
 
-        Inside another pipeline, the steps of this one become steps of that one.
+        Inside another pipeline, the steps of this one become steps of that one, whose settings come last.
         """
-        if graph_being_built() is not None:
-            return self.function(*args, **kwargs)
+        graph = graph_being_built()
+        if graph is not None:
+            with graph.defaulting_to(self.settings):
+                return self.function(*args, **kwargs)
         return runner().run(self.plan(*args, **kwargs))
 
     def plan(self, *args: Any, **kwargs: Any) -> PipelinePlan:
@@ -58,7 +66,7 @@ class Pipeline:
         arguments = {
             name: restored_parameter(value, self.signature.annotations[name]) for name, value in parameters.items()
         }
-        with building(graph):
+        with building(graph), graph.defaulting_to(self.settings):
             try:
                 self.function(**arguments)
             except RecursionError as error:
@@ -66,35 +74,43 @@ class Pipeline:
                     f"The pipeline {self.name!r} does not come to an end: what it calls calls itself again and again.",
                     hint="A pipeline can call itself only as often as a parameter says.",
                 ) from error
-        with asking_git(directory_of(self.function)) as git_state:
-            steps = graph.planned()
-            if not steps:
-                raise PipelineError(
-                    f"The pipeline {self.name!r} has no steps.", hint="Call at least one step inside its function."
-                )
-            digest = combined([code_digest(self.function), *(step.planned.digest for step in steps)])
-            return PipelinePlan(
-                name=self.name,
-                run_name=default_run_name(self.name) if self.run_name is None else self.run_name,
-                parameters=parameters,
-                steps=steps,
-                environment=environment(),
-                code=Code(digest=digest, **git_state()._asdict()),
+        git = Git(directory_of(self.function))
+        steps = graph.planned()
+        if not steps:
+            raise PipelineError(
+                f"The pipeline {self.name!r} has no steps.", hint="Call at least one step inside its function."
             )
+        return PipelinePlan(
+            name=self.name,
+            run_name=default_run_name(self.name) if self.run_name is None else self.run_name,
+            parameters=parameters,
+            steps=steps,
+            environment=environment(),
+            digest=combined([code_digest(self.function), *(step.planned.digest for step in steps)]),
+            git=git,
+        )
 
-    def with_options(self, *, name: str | None = None, run_name: str | None = None) -> Pipeline:
-        """Return a copy of the pipeline with other options; what is not given stays.
+    def with_options(
+        self, *, name: str | None = None, run_name: str | None = None, settings: Settings | None = None
+    ) -> Pipeline:
+        """Return a copy of the pipeline with other options; what is not given stays, field by field in its settings.
 
         In the name of its runs, `{date}` and `{time}` stand for the moment of the start.
         """
-        return Pipeline(self.function, name=self.name, run_name=self.run_name).configure(name=name, run_name=run_name)
+        copy = Pipeline(self.function, name=self.name, run_name=self.run_name)
+        copy.settings = self.settings
+        return copy.configure(name=name, run_name=run_name, settings=settings)
 
-    def configure(self, *, name: str | None = None, run_name: str | None = None) -> Pipeline:
-        """Change options of the pipeline; return it."""
+    def configure(
+        self, *, name: str | None = None, run_name: str | None = None, settings: Settings | None = None
+    ) -> Pipeline:
+        """Change options of the pipeline; return it. What is not given stays, field by field in its settings."""
         if name is not None:
             self.name = title(name, "pipeline")
         if run_name is not None:
             self.run_name = run_name
+        if settings is not None:
+            self.settings = settings_in(settings, f"pipeline {self.name!r}").over(self.settings)
         return self
 
     @functools.cached_property
@@ -116,7 +132,7 @@ class Pipeline:
 def pipeline(function: Callable[..., object], /) -> Pipeline: ...
 @overload
 def pipeline(
-    *, name: str | None = None, run_name: str | None = None
+    *, name: str | None = None, run_name: str | None = None, settings: Settings | None = None
 ) -> Callable[[Callable[..., object]], Pipeline]: ...
 def pipeline(
     function: Callable[..., object] | None = None,
@@ -124,8 +140,9 @@ def pipeline(
     *,
     name: str | None = None,
     run_name: str | None = None,
+    settings: Settings | None = None,
 ) -> Pipeline | Callable[[Callable[..., object]], Pipeline]:
-    """Make a function a pipeline, as `@pipeline` or `@pipeline(name=…, run_name=…)`."""
+    """Make a function a pipeline, as `@pipeline` or `@pipeline(name=…, run_name=…, settings={"resources": …})`."""
     if function is not None:
-        return Pipeline(function, name=name, run_name=run_name)
-    return lambda function: Pipeline(function, name=name, run_name=run_name)
+        return Pipeline(function, name=name, run_name=run_name, settings=settings)
+    return lambda function: Pipeline(function, name=name, run_name=run_name, settings=settings)

@@ -13,6 +13,7 @@ from stackledger.domain.events.runs import Retry
 from stackledger.domain.names import title
 from stackledger.pipelines.code import code_digest
 from stackledger.pipelines.graph import After, graph_being_built
+from stackledger.pipelines.settings import Settings, settings_in
 from stackledger.pipelines.signature import Signature, call_of, signature_of
 
 
@@ -29,10 +30,20 @@ class StepRetryConfig:
 
 
 class Step:
-    """A function as a step of pipelines."""
+    """A function as a step of pipelines.
+
+    On a fleet the step waits in the `queue` of that name, or in the first one that has the resources of its `settings`.
+    What they leave open is as the pipeline's settings have it.
+    """
 
     def __init__(
-        self, function: Callable[..., object], *, name: str | None = None, retry: StepRetryConfig | None = None
+        self,
+        function: Callable[..., object],
+        *,
+        name: str | None = None,
+        retry: StepRetryConfig | None = None,
+        queue: str | None = None,
+        settings: Settings | None = None,
     ) -> None:
         if not isinstance(function, FunctionType):
             raise PipelineError(f"{function!r} cannot be a step.", hint="Put @step above a function.")
@@ -40,6 +51,8 @@ class Step:
         self.function = function
         self.name = name_for(function, name, "step")
         self.retry = _retry(retry, self.name)
+        self.queue = _queue(queue, self.name)
+        self.settings = settings_in(settings, f"step {self.name!r}")
         self._call = call_of(function, f"step {self.name!r}")
 
     def __repr__(self) -> str:
@@ -60,18 +73,36 @@ class Step:
             )
         return self.function(*args, **kwargs)
 
-    def with_options(self, *, name: str | None = None, retry: StepRetryConfig | None = None) -> Step:
-        """Return a copy of the step with other options; what is not given stays."""
+    def with_options(
+        self,
+        *,
+        name: str | None = None,
+        retry: StepRetryConfig | None = None,
+        queue: str | None = None,
+        settings: Settings | None = None,
+    ) -> Step:
+        """Return a copy of the step with other options; what is not given stays, field by field in its settings."""
         copy = Step(self.function, name=self.name)
-        copy.retry = self.retry
-        return copy.configure(name=name, retry=retry)
+        copy.retry, copy.queue, copy.settings = self.retry, self.queue, self.settings
+        return copy.configure(name=name, retry=retry, queue=queue, settings=settings)
 
-    def configure(self, *, name: str | None = None, retry: StepRetryConfig | None = None) -> Step:
-        """Change options of the step; return it."""
+    def configure(
+        self,
+        *,
+        name: str | None = None,
+        retry: StepRetryConfig | None = None,
+        queue: str | None = None,
+        settings: Settings | None = None,
+    ) -> Step:
+        """Change options of the step; return it. What is not given stays, field by field in its settings."""
         if name is not None:
             self.name = title(name, "step")
         if retry is not None:
             self.retry = _retry(retry, self.name)
+        if queue is not None:
+            self.queue = _queue(queue, self.name)
+        if settings is not None:
+            self.settings = settings_in(settings, f"step {self.name!r}").over(self.settings)
         return self
 
     @functools.cached_property
@@ -108,11 +139,21 @@ def _retry(retry: StepRetryConfig | None, step: str) -> Retry:
     return Retry(max_retries=retry.max_retries, delay=retry.delay, backoff=retry.backoff or 1)
 
 
+def _queue(queue: str | None, step: str) -> str | None:
+    if not (queue is None or isinstance(queue, str)):
+        raise PipelineError(f"The step {step!r} has {queue!r} for its queue.", hint="Give the queue's name.")
+    return queue
+
+
 @overload
 def step(function: Callable[..., object], /) -> Step: ...
 @overload
 def step(
-    *, name: str | None = None, retry: StepRetryConfig | None = None
+    *,
+    name: str | None = None,
+    retry: StepRetryConfig | None = None,
+    queue: str | None = None,
+    settings: Settings | None = None,
 ) -> Callable[[Callable[..., object]], Step]: ...
 def step(
     function: Callable[..., object] | None = None,
@@ -120,8 +161,10 @@ def step(
     *,
     name: str | None = None,
     retry: StepRetryConfig | None = None,
+    queue: str | None = None,
+    settings: Settings | None = None,
 ) -> Step | Callable[[Callable[..., object]], Step]:
-    """Make a function a step, as `@step` or `@step(name=…, retry=…)`."""
+    """Make a function a step, as `@step` or `@step(name=…, retry=…, queue=…, settings={"resources": …})`."""
     if function is not None:
-        return Step(function, name=name, retry=retry)
-    return lambda function: Step(function, name=name, retry=retry)
+        return Step(function, name=name, retry=retry, queue=queue, settings=settings)
+    return lambda function: Step(function, name=name, retry=retry, queue=queue, settings=settings)

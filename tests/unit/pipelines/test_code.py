@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from stackledger.pipelines import code
-from stackledger.pipelines.code import asking_git, code_digest, environment
+from stackledger.pipelines.code import Git, code_digest, environment
 
 STEPS = """
 from stackledger.pipelines.step import step
@@ -233,8 +233,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def git_state(folder: Path) -> tuple[str | None, bool]:
-    with asking_git(folder) as answer:
-        return answer()
+    return Git(folder).state
 
 
 def test_a_run_knows_its_commit_and_whether_the_work_tree_differs(tmp_path: Path) -> None:
@@ -261,6 +260,10 @@ def test_a_damaged_repository_and_a_missing_git_are_no_obstacle(
     assert git_state(tmp_path) == (None, False)
 
 
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
 def test_a_git_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "git").write_text(f"#!{sys.executable}\nimport sys\nprint(1, flush=True)\nsys.stdin = open('pipe')\n")
@@ -269,8 +272,11 @@ def test_a_git_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(code, "GIT_SECONDS", 0.01)
     assert git_state(tmp_path) == (None, False)
-    with asking_git(tmp_path):
-        pass  # nobody wants to know any more
+    before = children()
+    asked = Git(tmp_path)
+    assert children() > before
+    del asked  # nobody wants to know any more
+    assert children() == before
 
 
 def test_the_environment_names_python_and_the_platform() -> None:
