@@ -28,6 +28,27 @@ from stackledger.projections.schema import BOOKKEEPING, CHECKPOINTS, MARK_EVERY,
 
 PROJECTIONS = (registry.PROJECTION, runs.PROJECTION)
 
+UNFOLDED = frozenset(
+    {
+        # What becomes of the log itself is read in the log.
+        "log.created/1",
+        "log.moved/1",
+        "log.adopted/1",
+        # Whoever decides about stores reads the log.
+        "stores.paired/1",
+        "stores.unpaired/1",
+        # Whoever collects garbage reads the log.
+        "artifact.condemned/1",
+        "artifact.collected/1",
+        # Coordinators fold these as they follow the log.
+        "dispatch.confirmed/1",
+        "topology.renewed/1",
+    }
+)
+"""The types of events that this program knows, and no view shows."""
+
+_KNOWN = UNFOLDED.union(*(projection.handlers for projection in PROJECTIONS))
+
 BATCH_EVENTS = 10_000
 BATCH_BYTES = 16 * 1024 * 1024
 _TELL_FROM = 50_000
@@ -221,12 +242,12 @@ class _Target:
         self._rows = SqliteRows(connection, projection.tables)
 
     def fold(self, fact: Fact) -> bool:
-        """Fold an event, once; say whether the projection knows its type."""
+        """Fold an event, once; say whether this program knows its type."""
         if fact.position <= self.position:
             return True
         handler = self._projection.handlers.get(fact.type)
         if handler is None:
-            if fact.type in self._projection.ignored:
+            if fact.type in _KNOWN:
                 return True
             self._skipped += 1
             return False

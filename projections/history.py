@@ -21,6 +21,7 @@ from stackledger.projections.registry_queries import (
     names_of_components,
     sought_component,
     stack_by_id,
+    stack_named,
 )
 from stackledger.projections.schema import HOLDS
 
@@ -75,12 +76,13 @@ def of_component(view: View, component_id: str, upcasters: Upcasters = UPCASTERS
     return list(_entries(view, own, upcasters))
 
 
-def stack_facts(view: View, stack_id: str) -> dict[str, Any]:
+def stack_facts(view: View, stack_id: str, name: str | None = None) -> dict[str, Any]:
     """Return all that makes up a stack, its components' configuration included; nothing where there is no stack.
 
+    Where there is none under the id, that of the `name` is meant: one that was deleted and restored has another id.
     Components are named `TYPE`, their configuration `TYPE.NAME.configuration.KEY`.
     """
-    row = stack_by_id(view, stack_id)
+    row = stack_by_id(view, stack_id) or (stack_named(view, name) if name is not None else None)
     if row is None:
         return {}
     refs = [(kind, ref) for kind, several in row.components.items() for ref in several]

@@ -65,7 +65,7 @@ class Filters(NamedTuple):
 
     `name` is a name, or `contains:`, `startswith:`, `endswith:` or `equals:` with a text, ignoring case; `owner` is a
     subject's id; `labels` are pairs of key and value, of which None is any. Lists of runs know `pipeline`, `status` and
-    `stack` (by id or name), lists of artifacts `run` (by id) and `step`.
+    `stack` (by id or name), lists of artifacts `run` (by id) and `step`, lists of keys `role` and `status`.
     """
 
     name: str | None = None
@@ -77,6 +77,7 @@ class Filters(NamedTuple):
     stack: str | None = None
     run: str | None = None
     step: str | None = None
+    role: str | None = None
 
 
 class Asked(NamedTuple):

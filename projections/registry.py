@@ -1,4 +1,4 @@
-"""Folding the events about components, stacks, flavors, secrets, pairings and subjects into the registry's tables."""
+"""Folding the events about components, stacks, flavors, secrets, keys and subjects into the registry's tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from stackledger.projections.schema import (
     COMPONENTS,
     COUNTS,
     FLAVORS,
-    PAIRINGS,
+    KEYS,
     REGISTRY,
     REGISTRY_TABLES,
     SECRETS,
     STACKS,
     SUBJECTS,
+    TRUST,
     Table,
 )
 
@@ -183,13 +184,33 @@ def _secret_deleted(rows: Rows, fact: Fact) -> None:
     _count(rows, "secret", -1)
 
 
-def _stores_paired(rows: Rows, fact: Fact) -> None:
+def _key_enrolled(rows: Rows, fact: Fact) -> None:
     body = fact.body
-    rows.put(PAIRINGS, (body["artifact_store_id"],), {"metadata_store_id": body["metadata_store_id"]})
+    rows.put(
+        KEYS,
+        (body["key_id"],),
+        {
+            "name": body["name"],
+            "folded": folded(body["name"]),
+            "role": body["role"],
+            "public": body["public"],
+            "queues": encoded(body["queues"], TEXTS),
+            "status": "enrolled",
+            **_origin(fact),
+        },
+    )
+    _count(rows, "key", +1)
 
 
-def _stores_unpaired(rows: Rows, fact: Fact) -> None:
-    rows.end(PAIRINGS, (fact.body["artifact_store_id"],))
+def _key_revoked(rows: Rows, fact: Fact) -> None:
+    _change(rows, KEYS, fact.body["key_id"], status="revoked")
+
+
+def _trust_published(rows: Rows, fact: Fact) -> None:
+    list_of, held = ("coordinators",), rows.get(TRUST, ("coordinators",))
+    root = held["root"] if held else fact.body["root"]
+    if fact.body["root"] == root:  # nobody but the first one is the root key of a log
+        rows.put(TRUST, list_of, {"root": root, "number": fact.body["number"], "expires": fact.body["expires"]})
 
 
 def _subject_enrolled(rows: Rows, fact: Fact) -> None:
@@ -212,8 +233,6 @@ PROJECTION = Projection(
         "secret.updated/1": _secret_updated,
         "secret.renamed/1": _secret_renamed,
         "secret.deleted/1": _secret_deleted,
-        "stores.paired/1": _stores_paired,
-        "stores.unpaired/1": _stores_unpaired,
         "stack.registered/1": _stack_registered,
         "stack.updated/1": _stack_updated,
         "stack.renamed/1": _stack_renamed,
@@ -221,26 +240,9 @@ PROJECTION = Projection(
         "stack.unshared/1": _stack_unshared,
         "stack.deleted/1": _stack_deleted,
         "stack.activated/1": _stack_activated,
+        "key.enrolled/1": _key_enrolled,
+        "key.revoked/1": _key_revoked,
+        "trust.published/1": _trust_published,
         "subject.enrolled/1": _subject_enrolled,
     },
-    ignored=frozenset(
-        {
-            "log.created/1",
-            "run.started/2",
-            "run.succeeded/1",
-            "run.failed/1",
-            "step.started/1",
-            "step.succeeded/2",
-            "step.failed/2",
-            "step.skipped/1",
-            "run.cancelled/1",
-            "step.queued/1",
-            "step.claimed/1",
-            "step.lost/1",
-            "dispatch.confirmed/1",
-            "topology.renewed/1",
-            "key.enrolled/1",
-            "key.revoked/1",
-        }
-    ),
 )

@@ -4,6 +4,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from stackledger.domain.names import folded
 from stackledger.projections.engine import View
 from stackledger.projections.listing import (
     FIRST_PAGE,
@@ -24,7 +25,6 @@ from stackledger.projections.schema import (
     COUNTS,
     FLAVORS,
     HOLDS,
-    PAIRINGS,
     SECRETS,
     STACKS,
     SUBJECTS,
@@ -216,16 +216,6 @@ def components_by_id(view: View, ids: Iterable[str]) -> dict[str, ComponentRow]:
     return {row[0]: _component(row) for row in _by_id(view, _OF_COMPONENT, COMPONENTS.name, "component_id", ids)}
 
 
-def paired_with(view: View, store_id: str) -> str | None:
-    """Return the id of the store that an artifact store or metadata store is paired with."""
-    row = view.connection.execute(
-        f"SELECT artifact_store_id, metadata_store_id FROM {PAIRINGS.name}"
-        f" WHERE {HOLDS} AND :store IN (artifact_store_id, metadata_store_id)",
-        {"at": view.position, "store": store_id},
-    ).fetchone()
-    return next(each for each in row if each != store_id) if row else None
-
-
 def secrets(view: View, asked: Asked = FIRST_PAGE) -> Page[SecretRow]:
     """Return a page of the secrets, without values, oldest first if not sorted otherwise (`name`, `created`, `id`)."""
     filters = asked.filters
@@ -282,6 +272,15 @@ def stack_by_id(view: View, stack_id: str) -> StackRow | None:
     """Return the stack of that very id, None if there is none."""
     rows = _stacks(view, _by_id(view, _OF_STACK, STACKS.name, "stack_id", [stack_id]))
     return rows[0] if rows else None
+
+
+def stack_named(view: View, name: str) -> StackRow | None:
+    """Return the stack of that very name, ignoring case, None if there is none."""
+    row = view.connection.execute(
+        f"SELECT stack_id FROM {STACKS.name} WHERE folded = :name AND {HOLDS}",
+        {"at": view.position, "name": folded(name)},
+    ).fetchone()
+    return stack_by_id(view, row[0]) if row else None
 
 
 def _stacks(view: View, rows: list[tuple[Any, ...]]) -> tuple[StackRow, ...]:

@@ -40,14 +40,13 @@ Handler = Callable[[Rows, Fact], None]
 class Projection(NamedTuple):
     """A fold of events into tables. Its rows depend on nothing but the events.
 
-    `handlers` are by type name and version; a type in neither `handlers` nor `ignored` is unknown to this program.
+    `handlers` are by type name and version.
     Another handler, another meaning or another column needs another version in `name`.
     """
 
     name: str
     tables: tuple[Table, ...]
     handlers: Mapping[str, Handler]
-    ignored: frozenset[str]
 
 
 class _Held:

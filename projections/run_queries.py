@@ -27,7 +27,7 @@ from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STA
 class RunRow(NamedTuple):
     """A run. Times are microseconds since 1970; `stack_name` is the name that the stack had when the run started.
 
-    `because` says why it failed.
+    `because` says why it failed, or what reason was given for cancelling it.
     """
 
     id: str
@@ -46,12 +46,16 @@ class RunRow(NamedTuple):
 class StepRow(NamedTuple):
     """A step of a run: what was planned, and where it has got. `inputs` are digests by argument.
 
-    `planned` is the step as in `run.started`, with `source`, `digest`, `upstream`, `inputs`, `parameters`, `outputs`.
+    On a fleet `queued` is since when it waits in which `queue`, `execution` the one that counts, and `worker` the key
+    of who took it up.
+    `planned` is the step as in `run.started`, with `source`, `digest`, `upstream`, `inputs`, `parameters`, `outputs`,
+    `requirements`.
     """
 
     name: str
     status: str
     attempt: int
+    queued: int | None
     started: int | None
     ended: int | None
     error: str | None
@@ -59,11 +63,14 @@ class StepRow(NamedTuple):
     retry_at: int | None
     because: tuple[str, ...]
     inputs: dict[str, str]
+    queue: str | None
+    execution: str | None
+    worker: str | None
     planned: dict[str, Any]
 
 
 class ArtifactRow(NamedTuple):
-    """An artifact: what a step put out, where its bytes are found, and how they are read."""
+    """An artifact: what a step put out, where its bytes are found, and how they are read. `run` is the run's name."""
 
     id: str
     name: str
@@ -78,6 +85,7 @@ class ArtifactRow(NamedTuple):
     data_type: str
     owner: str
     created: int
+    run: str | None
 
 
 class PipelineRow(NamedTuple):
@@ -103,6 +111,7 @@ class RunDetails(NamedTuple):
     artifacts: tuple[ArtifactRow, ...]
 
 
+_OPEN = (StepStatus.INITIALIZING, StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING)
 _RUN = "runs.run_id, name, pipeline, status, stack_id, stack_name, owner, started, ended, because, retry_of"
 _RUN_SOURCE = (
     f"{RUNS.name} AS runs JOIN {RUN_STATES.name} AS states"
@@ -130,14 +139,20 @@ _PIPELINES = Listing(
     "desc:started",
 )
 _PIPELINE_HOLDS = "runs.from_pos = last"
-_ARTIFACT = ", ".join(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded")
+_ARTIFACT = ", ".join(
+    (
+        *(column for column in (*ARTIFACTS.key, *ARTIFACTS.columns) if column != "folded"),
+        f"(SELECT runs.name FROM {RUNS.name} AS runs WHERE runs.run_id = made.run_id)",
+    )
+)
+_ALL = f"{ARTIFACTS.name} AS made"
 _NEWEST = (
     f"(SELECT * FROM {ARTIFACTS.name} AS one WHERE NOT EXISTS (SELECT 1 FROM {ARTIFACTS.name} AS later"
-    " WHERE later.folded = one.folded AND later.version > one.version AND later.from_pos <= :at))"
+    " WHERE later.folded = one.folded AND later.version > one.version AND later.from_pos <= :at)) AS made"
 )
 _ARTIFACTS = Listing(
     _ARTIFACT,
-    ARTIFACTS.name,
+    _ALL,
     {
         "created": "from_pos, artifact_id",
         "name": "folded, version",
@@ -195,9 +210,18 @@ def run(view: View, reference: str, *, prefix: bool = True) -> RunDetails:
         parameters=parameters,
         code=code,
         environment=environment,
-        steps=_steps(view, run_id, plan),
+        steps=_steps(view, RunRow(*row[:11]), plan),
         artifacts=_artifacts(view, "run_id = :run_id", run_id=run_id),
     )
+
+
+def names_of_runs(view: View, ids: Collection[str]) -> dict[str, str]:
+    """Return the names of runs by id, of those that there are."""
+    rows = view.connection.execute(
+        f"SELECT run_id, name FROM {RUNS.name} AS runs WHERE {_RUN_HOLDS} AND run_id IN {GIVEN_IDS}",
+        {"at": view.position, "ids": given_ids(ids)},
+    )
+    return dict(rows.fetchall())
 
 
 def pipelines(view: View, asked: Asked = FIRST_PAGE) -> Page[PipelineRow]:
@@ -224,9 +248,31 @@ def pipeline(view: View, name: str) -> PipelineRow:
 
 
 def unfinished_runs(view: View) -> tuple[RunRow, ...]:
-    """Return the runs that have not ended, oldest first: one of them may be dead."""
+    """Return the runs that have not ended, oldest first."""
+    return _unfinished(view, "TRUE")
+
+
+def unfinished_runs_on(view: View, component_id: str) -> int:
+    """Return how many runs have not ended that were begun on a stack with this component."""
+    (number,) = view.connection.execute(
+        f"SELECT count(*) FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = :running AND instr(stack, :quoted) > 0",
+        {"at": view.position, "running": RunStatus.RUNNING.value, "quoted": f'"{component_id}"'},
+    ).fetchone()
+    return int(number)
+
+
+def driven_runs(view: View) -> tuple[RunRow, ...]:
+    """Return the runs that have not ended and that whoever began them executes, oldest first: one may be dead.
+
+    A run whose code is in the artifact store is executed by a fleet, whatever became of who began it.
+    """
+    return _unfinished(view, "json_extract(code, '$.archive') IS NULL")
+
+
+def _unfinished(view: View, condition: str) -> tuple[RunRow, ...]:
     rows = view.connection.execute(
-        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = :running ORDER BY runs.from_pos",
+        f"SELECT {_RUN} FROM {_RUN_SOURCE} WHERE {_RUN_HOLDS} AND status = :running AND {condition}"
+        " ORDER BY runs.from_pos",
         {"at": view.position, "running": RunStatus.RUNNING.value},
     )
     return tuple(RunRow(*row) for row in rows)
@@ -263,31 +309,36 @@ def artifact(view: View, reference: str, version: int | None = None, *, prefix: 
 
 def _artifacts(view: View, condition: str, **parameters: str | int) -> tuple[ArtifactRow, ...]:
     rows = view.connection.execute(
-        f"SELECT {_ARTIFACT} FROM {ARTIFACTS.name} WHERE {condition} AND {HOLDS} ORDER BY from_pos",
+        f"SELECT {_ARTIFACT} FROM {_ALL} WHERE {condition} AND {HOLDS} ORDER BY from_pos",
         {"at": view.position, **parameters},
     )
     return tuple(ArtifactRow(*row) for row in rows)
 
 
-def _steps(view: View, run_id: str, plan: list[dict[str, Any]]) -> tuple[StepRow, ...]:
+def _steps(view: View, run: RunRow, plan: list[dict[str, Any]]) -> tuple[StepRow, ...]:
     """Return the steps of a run in the order of its plan."""
     states = {
         row[0]: row[1:]
         for row in view.connection.execute(
             f"SELECT step, {', '.join(STEP_STATES.columns)} FROM {STEP_STATES.name} WHERE run_id = :id AND {HOLDS}",
-            {"at": view.position, "id": run_id},
+            {"at": view.position, "id": run.id},
         )
     }
+    stopped = _OPEN if run.status == RunStatus.STOPPED else ()
     steps = []
     for planned in plan:
         state = (
             dict(zip(STEP_STATES.columns, states[planned["name"]], strict=True)) if planned["name"] in states else {}
         )
+        if state.get("status", StepStatus.INITIALIZING) in stopped:
+            # Of those that never began nothing is to be said but that.
+            state |= {"status": StepStatus.STOPPED.value, "retry_at": None} | ({"ended": run.ended} if state else {})
         steps.append(
             StepRow(
                 name=planned["name"],
                 status=state.get("status", StepStatus.INITIALIZING.value),
                 attempt=state.get("attempt") or 0,
+                queued=state.get("queued"),
                 started=state.get("started"),
                 ended=state.get("ended"),
                 error=state.get("error"),
@@ -295,6 +346,9 @@ def _steps(view: View, run_id: str, plan: list[dict[str, Any]]) -> tuple[StepRow
                 retry_at=state.get("retry_at"),
                 because=tuple(decoded(state.get("because") or "[]")),
                 inputs=decoded(state.get("inputs") or "{}"),
+                queue=state.get("queue"),
+                execution=state.get("execution"),
+                worker=state.get("worker"),
                 planned=planned,
             )
         )

@@ -2,7 +2,8 @@
 
 Statuses are ZenML's words. A run is `running` until it is `completed`, `failed` or `stopped`. A step is
 `initializing` until its first attempt, then `running`, on a fleet first `queued`, and `completed`, `failed` or
-`skipped` in the end; between an attempt that failed or got lost and the next one it is `retrying`.
+`skipped` in the end; between an attempt that failed or got lost and the next one it is `retrying`. What was open when
+its run was cancelled is left as it was here: queries call it `stopped`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from stackledger.projections.schema import (
 )
 
 _STACK = {"components": [{"id": str, "type": str, "name": str, "flavor": str, "configuration": dict}]}
-_STEPS = [{"name": str, "upstream": TEXTS, "parameters": dict}]
+_STEPS = [{"name": str, "upstream": TEXTS, "parameters": dict, "requirements": TEXTS}]
 
 
 def _counted(rows: Rows, kind: str) -> int:
@@ -79,7 +80,7 @@ def _run_failed(rows: Rows, fact: Fact) -> None:
 
 
 def _run_cancelled(rows: Rows, fact: Fact) -> None:
-    _ended(rows, fact, RunStatus.STOPPED, None)
+    _ended(rows, fact, RunStatus.STOPPED, fact.envelope["reason"])
 
 
 _NEW_STEP: dict[str, Any] = dict.fromkeys(STEP_STATES.columns)
@@ -196,7 +197,7 @@ PROJECTION = Projection(
     name=RUNS_VIEW,
     tables=RUN_TABLES,
     handlers={
-        "run.started/2": _run_started,
+        "run.started/3": _run_started,
         "run.succeeded/1": _run_succeeded,
         "run.failed/1": _run_failed,
         "step.started/1": _step_started,
@@ -208,35 +209,4 @@ PROJECTION = Projection(
         "step.claimed/1": _step_claimed,
         "step.lost/1": _step_lost,
     },
-    ignored=frozenset(
-        {
-            "log.created/1",
-            "subject.enrolled/1",
-            "component.registered/1",
-            "component.updated/1",
-            "component.renamed/1",
-            "component.shared/1",
-            "component.unshared/1",
-            "component.deleted/1",
-            "flavor.registered/1",
-            "flavor.deleted/1",
-            "secret.created/1",
-            "secret.updated/1",
-            "secret.renamed/1",
-            "secret.deleted/1",
-            "stores.paired/1",
-            "stores.unpaired/1",
-            "stack.registered/1",
-            "stack.updated/1",
-            "stack.renamed/1",
-            "stack.shared/1",
-            "stack.unshared/1",
-            "stack.deleted/1",
-            "stack.activated/1",
-            "dispatch.confirmed/1",
-            "topology.renewed/1",
-            "key.enrolled/1",
-            "key.revoked/1",
-        }
-    ),
 )

@@ -63,7 +63,7 @@ BOOKKEEPING = (
     f"CREATE TABLE IF NOT EXISTS {MARKS} (position INTEGER PRIMARY KEY, log_time INTEGER NOT NULL)",
 )
 
-REGISTRY = "registry_v1"
+REGISTRY = "registry_v2"
 
 STACKS = Table(
     f"{REGISTRY}_stacks",
@@ -96,16 +96,25 @@ SECRETS = Table(
     (("folded", "from_pos"),),
 )
 
-PAIRINGS = Table(f"{REGISTRY}_pairings", ("artifact_store_id",), ("metadata_store_id",))
+KEYS = Table(
+    f"{REGISTRY}_keys",
+    ("key_id",),
+    ("name", "folded", "role", "public", "queues", "status", "owner", "registered", "created"),
+    (("folded", "from_pos"),),
+)
+"""Keys that were enrolled; `status` is `enrolled` or `revoked`, `queues` JSON."""
+
+TRUST = Table(f"{REGISTRY}_trust", ("subject",), ("root", "number", "expires"))
+"""The newest list that the log's root key signed, of the subject `coordinators`."""
 
 SUBJECTS = Table(f"{REGISTRY}_subjects", ("subject_id",), ("kind", "created"))
 
 COUNTS = Table(f"{REGISTRY}_counts", ("kind",), ("live",))
-"""How many there are of `stack`, `secret` and each type of component."""
+"""How many there are of `stack`, `secret`, `key` and each type of component."""
 
-REGISTRY_TABLES = (STACKS, COMPONENTS, ACTIVATIONS, FLAVORS, SECRETS, PAIRINGS, SUBJECTS, COUNTS)
+REGISTRY_TABLES = (STACKS, COMPONENTS, ACTIVATIONS, FLAVORS, SECRETS, KEYS, TRUST, SUBJECTS, COUNTS)
 
-RUNS_VIEW = "runs_v2"
+RUNS_VIEW = "runs_v3"
 
 RUNS = Table(
     f"{RUNS_VIEW}_runs",

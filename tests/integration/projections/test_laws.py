@@ -17,18 +17,18 @@ from stackledger.eventlog.stored import StoredEvent
 from stackledger.projections import history
 from stackledger.projections.engine import View, Views
 from stackledger.projections.folding import Writer
+from stackledger.projections.key_queries import enrolled, key, keys, trust
 from stackledger.projections.listing import Asked, Filters
 from stackledger.projections.registry_queries import (
     active_stack,
     components,
     flavors,
-    paired_with,
     secrets,
     stack,
     stacks,
     stacks_using,
 )
-from stackledger.projections.run_queries import artifact, artifacts, pipelines, run, runs, unfinished_runs
+from stackledger.projections.run_queries import artifact, artifacts, driven_runs, pipelines, run, runs, unfinished_runs
 from stackledger.projections.schema import COMPONENTS, STACKS, Table
 from tests.support.histories import histories
 from tests.support.memory_log import MemoryReader, cut
@@ -121,7 +121,6 @@ def everything(view: View) -> list[object]:
         ),
         [stack(view, each.id) == stack(view, each.name) == each for each in all_stacks.items],
         [stacks_using(view, each.id) for each in components(view, "artifact_store").items],
-        [paired_with(view, each.id) for each in components(view, "artifact_store").items],
         [
             active_stack(view, user_id=user, repository_id=repository)
             for user in ("user-1", "user-2")
@@ -130,10 +129,16 @@ def everything(view: View) -> list[object]:
         ],
         secrets(view, Asked(size=1000)),
         flavors(view),
+        keys(view, Asked(size=1000)),
+        keys(view, Asked(filters=Filters(role="worker", status="enrolled"), sort_by="desc:name")),
+        [key(view, each.id) for each in keys(view, Asked(size=1000)).items],
+        enrolled(view, "coordinator"),
+        trust(view),
         all_runs,
         runs(view, Asked(filters=Filters(status="failed", pipeline="Training"), sort_by="name")),
         [run(view, each.id) for each in all_runs.items],
         unfinished_runs(view),
+        driven_runs(view),
         pipelines(view),
         artifacts(view, Asked(size=1000)),
         artifacts(view, Asked(sort_by="size", filters=Filters(name="Model", step="train"))),

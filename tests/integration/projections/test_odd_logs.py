@@ -61,8 +61,8 @@ def edited(type_name: str, **body: Any) -> tuple[StoredEvent, list[StoredEvent]]
         ("component.registered/1", {"configuration": "x"}),
         ("component.registered/1", {"configuration": {"a": b"x"}}),
         ("secret.created/1", {"keys": {"a": "b"}}),
-        ("run.started/2", {"stack": {"id": "s", "name": "s", "components": [{}]}}),
-        ("run.started/2", {"steps": [{"name": "load"}]}),
+        ("run.started/3", {"stack": {"id": "s", "name": "s", "components": [{}]}}),
+        ("run.started/3", {"steps": [{"name": "load"}]}),
         ("step.succeeded/2", {"outputs": [5]}),
     ],
 )

@@ -11,15 +11,17 @@ import pytest
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import Ambiguous, NotFound, UsageError
 from stackledger.domain.events.components import ComponentRegistered, ComponentUpdated
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, StepClaimed, StepQueued, TrustPublished
 from stackledger.domain.events.runs import Produced, StepSucceeded
 from stackledger.domain.events.stacks import StackActivated, StackDeleted, StackRegistered, StackRenamed, StackUpdated
-from stackledger.projections import history, registry_queries, run_queries
+from stackledger.projections import history, key_queries, registry_queries, run_queries
 from stackledger.projections.engine import View, Views
 from stackledger.projections.history import FieldChange
 from stackledger.projections.listing import Asked, Filters
 from stackledger.projections.registry_queries import stack, stacks
 from tests.support.histories import History
 from tests.support.memory_log import MemoryReader
+from tests.support.run_plans import RUN_ID, started
 
 
 class Registry(History):
@@ -202,6 +204,18 @@ def test_versions_of_an_artifact_count_up_in_the_order_of_the_log(views: Views, 
         artifact("model", 4)
 
 
+def test_a_step_on_a_fleet_tells_where_it_waits_and_who_took_it_up(views: Views, log: Registry) -> None:
+    log.append(started({"load": (), "train": ["load"]}))
+    log.append(StepQueued(run_id=RUN_ID, step="load", attempt=1, queue="gpu", dispatch="d-1", inputs={}))
+
+    def step() -> run_queries.StepRow:
+        return views.read(lambda view: run_queries.run(view, RUN_ID).steps[0])
+
+    assert (step().status, step().queue, step().queued is None, step().worker) == ("queued", "gpu", False, None)
+    log.append(StepClaimed(run_id=RUN_ID, step="load", attempt=1, execution="e-1", worker="w-key"))
+    assert (step().status, step().execution, step().worker) == ("running", "e-1", "w-key")
+
+
 def test_the_history_of_a_stack_tells_what_each_event_changed(views: Views, log: Registry) -> None:
     log.append(
         StackUpdated(
@@ -279,3 +293,22 @@ def test_a_stack_is_compared_with_itself_at_another_position(views: Views, log: 
     assert views.read(query) == (FieldChange("orchestrator.one.configuration.path", "/a", "/b"),)
     nothing = views.read(lambda view: history.stack_facts(view._replace(position=1), "0195-bbbb"))
     assert nothing == {}
+
+
+def test_the_list_of_coordinators_is_the_newest_of_the_first_root_key(views: Views, log: Registry) -> None:
+    assert views.read(key_queries.trust) is None
+    for number, root in ((5, "ours"), (6, "ours"), (7, "another")):
+        log.append(TrustPublished(number=number, expires=number, root=root, coordinators={}, message=""))
+    assert views.read(key_queries.trust) == key_queries.TrustRow("ours", 6, 6)
+
+
+def test_a_key_is_found_by_its_name_while_it_counts_and_by_its_id_for_ever(views: Views, log: Registry) -> None:
+    for key_id in ("0a", "0b"):
+        log.append(KeyEnrolled(key_id=key_id, role="worker", name="w", public="p", queues=("default",)))
+        if key_id == "0a":
+            log.append(KeyRevoked(key_id=key_id))
+    assert views.read(lambda view: key_queries.key(view, "W").id) == "0b"
+    assert views.read(lambda view: key_queries.key(view, "0a").status) == "revoked"
+    assert views.read(lambda view: key_queries.enrolled(view, "worker")) == {"0b"}
+    assert views.read(lambda view: key_queries.names(view, ["0a", "nobody's"])) == {"0a": "w"}
+    assert views.read(lambda view: key_queries.enrolled(view, "coordinator")) == set()
