@@ -20,7 +20,7 @@ from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import MAX_ERROR, MAX_MESSAGE, FailStep, FinishStep
 from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import StepContext, executing
-from stackledger.pipelines.fitting import fits, words
+from stackledger.pipelines.fitting import fits, may_be, words
 from stackledger.pipelines.materializers import dump_value, load_value
 from stackledger.pipelines.parameters import restored_parameter
 from stackledger.pipelines.signature import Signature
@@ -92,7 +92,7 @@ class Executor:
         arguments: dict[str, object] = {}
         for argument, annotation in step.signature.annotations.items():
             if argument in inputs:
-                arguments[argument] = load(self.store, inputs[argument])
+                arguments[argument] = self._input(step, argument, inputs[argument])
             else:
                 arguments[argument] = restored_parameter(context.step_run.parameters[argument], annotation)
         bound = inspect.BoundArguments(step.signature.call, OrderedDict(arguments))
@@ -103,6 +103,18 @@ class Executor:
             _end_child_of(driver, error)
             raise
         _end_child_of(driver, None)
+        return value
+
+    def _input(self, step: Executable, argument: str, produced: Produced) -> object:
+        """Return an input's value; what the graph could not tell of its type is looked at by the same rule."""
+        value, annotation = load(self.store, produced), step.signature.annotations[argument]
+        is_default = value is None and step.signature.call.parameters[argument].default is None
+        if not (is_default or fits(value, annotation) or may_be(type(value), annotation)):
+            raise PipelineError(
+                f"The input {argument!r} is {produced.artifact!r}, which is of the type {type(value).__qualname__}, not"
+                f" {words(annotation)}.",
+                hint="Correct the annotation, or convert the value in a step between them.",
+            )
         return value
 
     def _kept(self, step: Executable, value: object, name: str) -> tuple[Produced, ...]:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
 
-from stackledger.domain.errors import RunFailed, raised, sentence
+from stackledger.domain.collection import COLLECTIONS
+from stackledger.domain.errors import ChangedMeanwhile, RunFailed, raised, sentence
 from stackledger.domain.event import Context, Recorded
+from stackledger.domain.events.artifacts import COLLECTIONS_TAG, ArtifactsCollected
 from stackledger.domain.events.runs import OutputOfStep, PinnedStack
 from stackledger.domain.names import visible
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.run_state import Attempt, Run, evolve, next_due, produced, running
 from stackledger.domain.run_status import RunStatus, StepStatus
-from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, Outcome, StartRun
+from stackledger.domain.runs import RUN, START_RUN, Advance, EndRun, FinishStep, Outcome
+from stackledger.eventlog.codec import decode
 from stackledger.eventlog.handler import CommandHandler, Handled, Known
+from stackledger.eventlog.stored import LogReader
 from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import PipelineInfo, PipelineRunInfo, StepContext, StepRunInfo
 from stackledger.pipelines.plan import PipelinePlan, StepPlan
 from stackledger.workers.execute import Executor, Failure
+from stackledger.workers.local_tracing import traced
+from stackledger.workers.requirements import check_steps
 from stackledger.workers.run_files import driving, forget_lock, is_driven, log_file
 from stackledger.workers.step_log import StepLog, captured
+
+if TYPE_CHECKING:
+    from stackledger.workers.fleet.broker.told import Inbox
 
 
 class Progress(Protocol):
@@ -34,22 +45,42 @@ class Progress(Protocol):
     def show(self, stream: TextIO, text: str) -> None:
         """Write what a step printed to the stream that it printed it to."""
 
+    def say(self, line: str) -> None:
+        """Say what else is of interest."""
+
+
+class Followable(LogReader, Protocol):
+    """The log, for reading what comes into it."""
+
+    def wait(self) -> None:
+        """Return when there may be events that were not there at the last call."""
+
+
+Coordinate: TypeAlias = "Callable[[Inbox, Callable[[str], None]], None]"
+"""Coordinates a fleet until Stop is put into the inbox; the callable is given what to tell people."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What a run needs from around it.
 
     `make_context` says who runs it, and when it is now; `redactor` takes secrets out of what is kept; `wait` sleeps
-    for a number of seconds.
+    for a number of seconds. `coordinate` coordinates the fleet of the run's orchestrator until Stop is put into the
+    inbox, and is given what to tell people by; None where this home may not. `caller` is the `traceparent` of the span
+    that the run is begun in, if it is in one; an attempt is executed inside of what `beneath` returns.
     """
 
     handler: CommandHandler
+    log: Followable
     store: ArtifactStore
     make_context: Callable[[], Context]
     new_id: Callable[[], str]
     progress: Progress
     redactor: Redactor
     wait: Callable[[float], None] = time.sleep
+    coordinate: Coordinate | None = None
+    caller: str | None = None
+    beneath: Callable[[str, Attempt], AbstractContextManager[None]] = lambda *_: nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +94,11 @@ class FinishedRun:
         """Raise RunFailed naming the steps that failed, from what the first of them raised."""
         if self.run.status is RunStatus.COMPLETED:
             return
+        if self.run.status is RunStatus.STOPPED or not self.failures:
+            raise RunFailed(
+                f"The run {self.run.name!r} was {'cancelled' if self.run.status is RunStatus.STOPPED else 'ended'}.",
+                hint=f"See how far it came with `stackledger run steps '{self.run.name}'`.",
+            )
         skipped = sum(step.status is StepStatus.SKIPPED for step in self.run.steps.values())
         first = next(iter(self.failures.values()))
         raise RunFailed(
@@ -83,12 +119,14 @@ class LocalOrchestrator:
     def run(self, plan: PipelinePlan, stack: PinnedStack, services: Services) -> FinishedRun:
         """Run a pipeline to its end, each change of state durable before the next begins.
 
+        MissingRequirements before it begins where this machine lacks what its steps require.
         KeyboardInterrupt ends the run as interrupted, and is raised again. If the log refuses to be written, the run
         stays as it was, without a driver: whoever looks finds it dead.
         """
+        check_steps([step.planned for step in plan.steps])
         run_id = services.new_id()
-        with driving(self._home, run_id):
-            drive = _Drive(self._home, plan, services, run_id)
+        with traced(services) as watched, driving(self._home, run_id):
+            drive = _Drive(self._home, plan, watched, run_id)
             try:
                 drive.start(stack)
                 finished = drive.to_the_end()
@@ -127,18 +165,10 @@ class _Drive:
         return run is not None and run.status is RunStatus.RUNNING
 
     def start(self, stack: PinnedStack) -> None:
-        plan = self._plan
-        command = StartRun(
-            run_id=self._run_id,
-            name=plan.name_of_run(self._first.time),
-            pipeline=plan.name,
-            stack=stack,
-            code=plan.code,
-            parameters=plan.parameters,
-            steps=tuple(step.planned for step in plan.steps),
-            environment=plan.environment,
+        command = self._plan.start(self._run_id, stack, self._first.time)
+        handled = self._services.handler.handle(
+            START_RUN, command, self._first._replace(causation=self._services.caller)
         )
-        handled = self._services.handler.handle(START_RUN, command, self._first)
         state: Run | None = None
         for recorded in handled.events:
             state = evolve(state, recorded.event)
@@ -151,8 +181,7 @@ class _Drive:
         while True:
             context = self._context()
             now = max(context.time, due)  # the clock may have been set back while we waited
-            command = Advance(run_id=self._run_id, now=now, outcomes=outcomes, slots=1)
-            run = self._handle(command, context)
+            run = self._advanced(outcomes, now, context)
             if run.status is not RunStatus.RUNNING:
                 return FinishedRun(run, self._failures)
             outcomes = tuple(self._execute(run, attempt) for attempt in running(run))
@@ -160,12 +189,43 @@ class _Drive:
                 due = next_due(run) or now
                 self._services.wait(max(0.0, (due - now) / 1_000_000))
 
+    def _advanced(self, outcomes: tuple[Outcome, ...], now: int, context: Context) -> Run:
+        """Record outcomes, and start what is ready then.
+
+        An output that was in the store already may have been collected since: then its attempt is executed again.
+        """
+        looked = self._known.position
+        while True:
+            command = Advance(run_id=self._run_id, now=now, outcomes=outcomes, slots=1)
+            try:
+                return self._handle(command, context, looked)
+            except ChangedMeanwhile:
+                since, looked = looked, self._services.log.head()
+                collected = self._collected(since, looked)
+                outcomes = tuple(self._unless_collected(outcome, collected) for outcome in outcomes)
+
+    def _collected(self, after: int, upto: int) -> set[str]:
+        """Return the digests of what was collected out of any store."""
+        stored = self._services.log.scan(after=after, upto=upto, tags=(COLLECTIONS_TAG,))
+        events = [decode(each).event for each in stored]
+        return {each.digest for event in events if isinstance(event, ArtifactsCollected) for each in event.objects}
+
+    def _unless_collected(self, outcome: Outcome, collected: set[str]) -> Outcome:
+        if isinstance(outcome, FinishStep) and not collected.isdisjoint(each.digest for each in outcome.outputs):
+            assert self._known.state is not None
+            return self._execute(self._known.state, Attempt(outcome.step, outcome.attempt))
+        return outcome
+
     def interrupt(self) -> None:
         if self.is_open:
             self._handle(EndRun(self._run_id, "interrupted"), self._context())
 
-    def _handle(self, command: Advance | EndRun, context: Context) -> Run:
-        handled: Handled[Run | None] = self._services.handler.handle(RUN, command, context, known=self._known)
+    def _handle(self, command: Advance | EndRun, context: Context, looked: int | None = None) -> Run:
+        """Have a command decided; ChangedMeanwhile if anything was collected after the position `looked`."""
+        seen = None if looked is None else {COLLECTIONS: looked}
+        handled: Handled[Run | None] = self._services.handler.handle(
+            RUN, command, context, seen=seen, known=self._known
+        )
         self._known = handled.known
         self._tell(handled.events)
         run = handled.known.state
@@ -191,8 +251,10 @@ class _Drive:
             for argument, source in step.planned.inputs.items()
             if isinstance(source, OutputOfStep)
         }
-        log = StepLog(log_file(self._home, run.id, attempt.step, attempt.number), self._services.redactor)
-        executed = self._executor.execute(step, inputs, context, captured(log, self._services.progress.show))
+        path = partial(log_file, self._home, run.id, attempt.step, attempt.number)
+        log = StepLog(path, self._services.redactor)
+        with self._services.beneath(run.id, attempt):
+            executed = self._executor.execute(step, inputs, context, captured(log, self._services.progress.show))
         if isinstance(executed, Failure):
             self._failures[attempt.step] = executed
             return executed.outcome

@@ -6,15 +6,13 @@ Light on purpose: queries ask here which runs are dead.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stackledger.domain.errors import InvalidValue, LogBusy, LogError
 from stackledger.domain.names import quoted
-from stackledger.eventlog.lock import FileLock
+from stackledger.eventlog.lock import FileLock, said_by_holder
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 _LONGEST_STEM = 60
@@ -65,21 +63,7 @@ def driving(home: Path, run_id: str) -> Iterator[None]:
 
 def is_driven(home: Path, run_id: str) -> bool:
     """Say whether somebody on this machine holds the run's lock."""
-    path = lock_file(home, run_id)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise LogError(f"The lock file {path} cannot be opened: {error.strerror}.") from error
-    try:
-        # Shared, so that several who look at once do not take each other for drivers.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return said_by_holder(lock_file(home, run_id)) is not None
 
 
 def dead_runs(home: Path, running: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -22,12 +23,14 @@ os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after
 class StepLog:
     """The file of one attempt, made with the first text, and what takes secrets out of all that the attempt says.
 
+    `path` is asked where the file is.
+
     A text reaches the system at once, so that a crash loses none of it, but for an end that may be the beginning of a
     secret: that waits for the next text of the same source, or for the end of the attempt, and is lost with a process
     that is killed.
     """
 
-    def __init__(self, path: Path, redactor: Redactor) -> None:
+    def __init__(self, path: Callable[[], Path], redactor: Redactor) -> None:
         self._path = path
         self._redactor = redactor
         # Each by itself: what standard error says in between must not keep a secret in standard output apart.
@@ -50,6 +53,10 @@ class StepLog:
         """Have the log end with a text, which is not shown."""
         self._last = text
 
+    def learn(self, secret: str) -> None:
+        """Take this value out too, from now on."""
+        self._redactor.learn(secret)
+
     def close(self) -> dict[str, str]:
         """Take no more text after this; return what waited, by source, and can be shown now."""
         with _mutex:
@@ -68,12 +75,13 @@ class StepLog:
         except OSError as error:
             self._end()
             if sys.__stderr__ is not None:
-                print(f"The log {self._path} cannot be written: {error.strerror}.", file=sys.__stderr__)
+                print(f"The log {self._path()} cannot be written: {error.strerror}.", file=sys.__stderr__)
 
     def _put(self, data: memoryview) -> None:
         if self._fd is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            path = self._path()
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         while data:
             data = data[os.write(self._fd, data) :]
 
@@ -86,6 +94,9 @@ class StepLog:
 
 _writing: ContextVar[StepLog | None] = ContextVar("stackledger_step_log", default=None)
 _installing = threading.Lock()
+# CPython before 3.14 does not hold the stream that a `print` of another thread is just writing to (gh-130163): were a
+# tee freed with its step, such a thread would crash the process.
+_taken_away: deque[Tee] = deque(maxlen=100)
 
 
 class Tee:
@@ -154,6 +165,7 @@ def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[Step
             with suppress(OSError, ValueError):
                 tee.put(rests.get(tee.source, ""))
         with _installing:
+            _taken_away.extend((out, err))
             back = _open(before[0]), _open(before[1])
             _redirect({id(out): back[0], id(err): back[1]})
             # A step may have put streams of its own there, or another run its tee: what is not ours stays.
@@ -161,6 +173,19 @@ def captured(log: StepLog, show: Callable[[TextIO, str], None]) -> Iterator[Step
                 sys.stdout = back[0]
             if sys.stderr is err:
                 sys.stderr = back[1]
+
+
+def keep_secret(values: Iterable[str]) -> None:
+    """Have the logs of the steps that are executed here take these values out of all that comes from now on.
+
+    Which of the steps asked for them cannot be told where it asked in a thread of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        tee: Any = stream
+        while isinstance(tee, Tee):
+            for value in values:
+                tee.log.learn(value)
+            tee = tee.shown
 
 
 def talk() -> TextIO | None:

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import obstore
 
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
-from stackledger.domain.ports import ArtifactStore, Stored
+from stackledger.domain.ports import Aside, CollectableStore, Found, Stored
 from stackledger.flavors.catalogue import load_implementation
+from stackledger.flavors.digests import checked_name
 from stackledger.flavors.flavor import Flavor
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
 from stackledger.flavors.object_artifact_store import ObjectArtifactStore
 from stackledger.flavors.object_stores import AzureFlavor, GcsFlavor, S3Flavor
 from tests.support.object_servers import ObjectServer
 
+AnyObjectStore = ObjectArtifactStore[Any]
+
 
 class MemoryArtifactStore:
     """Objects in a dictionary."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._aside: dict[tuple[str, str], tuple[bytes, float]] = {}
+        self._users: dict[str, bool] = {}
 
     def put(self, data: bytes) -> Stored:
         digest = hashlib.sha256(data).hexdigest()
-        self.objects[digest] = data
+        if self._objects.get(digest, (b"",))[0] != data or digest not in self._objects:
+            self.tamper(digest, data)
         return Stored(digest, len(data))
+
+    def tamper(self, digest: str, data: bytes) -> None:
+        self._objects[digest] = (data, time.time())
 
     def put_file(self, path: Path) -> Stored:
         try:
@@ -38,9 +49,10 @@ class MemoryArtifactStore:
             raise ArtifactError(f"Cannot read {path}: {error}.") from error
 
     def get(self, digest: str, size: int) -> bytes:
-        data = self.objects.get(_checked(digest))
-        if data is None:
+        found = self._objects.get(_checked(digest)) or self._set_aside(digest)
+        if found is None:
             raise ArtifactMissing(f"There is no object {digest}.")
+        data = found[0]
         if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
             raise ArtifactDamaged(f"The object {digest} is damaged.")
         return data
@@ -53,29 +65,69 @@ class MemoryArtifactStore:
             raise ArtifactError(f"Cannot write {target}: {error}.") from error
 
     def exists(self, digest: str) -> bool:
-        return _checked(digest) in self.objects
+        return _checked(digest) in self._objects or self._set_aside(digest) is not None
 
     def digests(self) -> Iterator[str]:
-        yield from list(self.objects)
+        yield from list(self._objects)
 
     def delete(self, digest: str) -> None:
-        self.objects.pop(_checked(digest), None)
+        self._objects.pop(_checked(digest), None)
 
     def sweep_temporary(self, older_than: float) -> int:
         return 0
+
+    def now(self) -> float:
+        return time.time()
+
+    def objects(self) -> Iterator[Found]:
+        yield from [Found(digest, len(data), changed) for digest, (data, changed) in self._objects.items()]
+
+    def unfinished(self) -> Iterator[Found]:
+        return iter(())
+
+    def set_aside(self, digest: str, collection: str) -> None:
+        checked_name(collection)
+        found = self._objects.pop(_checked(digest), None)
+        if found is not None:
+            self._aside[collection, digest] = (found[0], time.time())
+
+    def aside(self) -> Iterator[Aside]:
+        yield from [Aside(digest, collection, since) for (collection, digest), (_, since) in self._aside.items()]
+
+    def put_back(self, digest: str, collection: str) -> bool:
+        found = self._aside.pop((checked_name(collection), _checked(digest)), None)
+        if found is not None:
+            self._objects.setdefault(digest, found)
+        return False
+
+    def drop(self, digest: str, collection: str) -> None:
+        self._aside.pop((checked_name(collection), _checked(digest)), None)
+
+    def users(self) -> dict[str, bool]:
+        return dict(self._users)
+
+    def sign_in(self, log: str) -> None:
+        checked_name(log)
+        self._users.setdefault(log, not self._objects and not self._aside)
+
+    def claim(self, log: str) -> None:
+        self._users = {checked_name(log): True}
+
+    def _set_aside(self, digest: str) -> tuple[bytes, float] | None:
+        return next((kept for (_, each), kept in self._aside.items() if each == digest), None)
 
 
 @dataclass(frozen=True)
 class Opened:
     """A store, and a way to change behind its back what it keeps under a digest."""
 
-    store: ArtifactStore
+    store: CollectableStore
     tamper: Callable[[str, bytes], None]
 
 
 def opened_in_memory(_: Path) -> Opened:
     store = MemoryArtifactStore()
-    return Opened(store, store.objects.__setitem__)
+    return Opened(store, store.tamper)
 
 
 def local_store(root: Path) -> LocalArtifactStore:
@@ -91,7 +143,7 @@ def opened_locally(root: Path) -> Opened:
     return Opened(local_store(root), tamper)
 
 
-def object_store(configuration: Mapping[str, object]) -> ObjectArtifactStore:
+def object_store(configuration: Mapping[str, object]) -> AnyObjectStore:
     """Return a store in object storage; the scheme of its path says of which flavor."""
     scheme = str(configuration["path"]).partition("://")[0]
     flavor: type[Flavor] = {"s3": S3Flavor, "gs": GcsFlavor, "az": AzureFlavor}[scheme]

@@ -29,6 +29,7 @@ from stackledger.domain.events.components import (
     StoresPaired,
     StoresUnpaired,
 )
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, KeyRole, TrustPublished
 from stackledger.domain.events.log import LogCreated, SubjectEnrolled
 from stackledger.domain.events.runs import (
     Code,
@@ -74,6 +75,7 @@ class History:
     components: dict[str, ComponentRegistered] = field(default_factory=dict)
     secrets: dict[str, SecretCreated] = field(default_factory=dict)
     flavors: dict[str, FlavorRegistered] = field(default_factory=dict)
+    keys: dict[str, KeyEnrolled] = field(default_factory=dict)
     pairs: dict[str, str] = field(default_factory=dict)
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
     now: int = START
@@ -243,6 +245,31 @@ class History:
         else:
             self.append(FlavorDeleted(type=self.flavors.pop(name).type, name=name))
 
+    def change_key(self) -> None:
+        key_id = self._any(list(self.keys))
+        if key_id is not None and self.random.random() < 0.4:
+            self.append(KeyRevoked(key_id=key_id))
+            self.publish_trust(without=self.keys.pop(key_id))
+            return
+        role: KeyRole = self.random.choice(("coordinator", "worker"))
+        enrolled = KeyEnrolled(
+            key_id=self.new_id(), role=role, name=self.new_name(), public=f"{len(self.names):064x}", queues=("default",)
+        )
+        self.keys[enrolled.key_id] = enrolled
+        self.append(enrolled)
+        self.publish_trust(enrolled)
+
+    def publish_trust(self, changed: KeyEnrolled | None = None, *, without: KeyEnrolled | None = None) -> None:
+        if "coordinator" not in {each.role for each in (changed, without) if each is not None}:
+            return
+        coordinators = {key.key_id: key.public for key in self.keys.values() if key.role == "coordinator"}
+        root = self.random.choice(("00" * 32, "00" * 32, "11" * 32))  # another one's list counts for nothing
+        self.append(
+            TrustPublished(
+                number=len(self.events), expires=self.now + 1, root=root, coordinators=coordinators, message="00"
+            )
+        )
+
     def change_pairing(self) -> None:
         paired = self._any(list(self.pairs))
         if paired is not None and self.random.random() < 0.5:
@@ -389,6 +416,7 @@ class History:
             (self.activate, 2),
             (self.change_secret, 2),
             (self.change_flavor, 1),
+            (self.change_key, 1),
             (self.change_pairing, 1),
             (self.start_run, 2),
             (self.advance_run, 10),

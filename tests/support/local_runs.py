@@ -21,6 +21,7 @@ from stackledger.domain.run_state import Run, evolve
 from stackledger.eventlog.codec import decode
 from stackledger.eventlog.handler import CommandHandler
 from stackledger.eventlog.ids import new_id
+from stackledger.eventlog.reader import SQLiteReader
 from stackledger.eventlog.sqlite import SQLiteRecorder
 from stackledger.eventlog.stored import StoredEvent
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
@@ -47,6 +48,7 @@ class LocalHome:
         self.now = 1_795_000_000 * SECOND
         self.waits: list[float] = []
         self.seen: list[Recorded] = []
+        self.said: list[str] = []
         self.redactor = Redactor()
         for secret in secrets:
             self.redactor.learn(secret)
@@ -89,6 +91,7 @@ class LocalHome:
     def services(self) -> Services:
         return Services(
             handler=self.handler,
+            log=SQLiteReader(self.home / "log.db"),
             store=self.store,
             make_context=self.context,
             new_id=new_id,
@@ -129,6 +132,9 @@ class LocalHome:
         """Return the text of every step log, by the start of its file's name."""
         files = (self.home / "runs").glob("*/*.log")
         return {path.name.rpartition("-")[0] + "." + path.name.split(".")[-2]: path.read_text() for path in files}
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
 
     def close(self) -> None:
         self.recorder.close()

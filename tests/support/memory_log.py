@@ -10,6 +10,8 @@ from stackledger.eventlog.stored import StoredEvent
 class MemoryReader:
     """A LogReader over a list of events, which may grow."""
 
+    name = "in memory"
+
     def __init__(self, events: Iterable[StoredEvent] = ()) -> None:
         self.events = list(events)
 

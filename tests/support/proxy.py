@@ -20,6 +20,8 @@ class Proxy:
         """How long each piece is held back."""
         self.bytes_a_second = 0.0
         """How fast it carries; 0 is as fast as it can."""
+        self.refused = 0
+        """How many connections it did not let in."""
         self._open = threading.Event()
         self._open.set()
         self._accepts = True
@@ -65,6 +67,7 @@ class Proxy:
             except OSError:
                 return
             if not self._accepts:
+                self.refused += 1
                 client.close()
                 continue
             threading.Thread(target=self._connect, args=(client,), daemon=True).start()
@@ -75,10 +78,16 @@ class Proxy:
         except OSError:
             client.close()
             return
+        # Before they are listed: once they are, `cut` closes them from another thread.
+        for each in (client, server):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
+            if not self._accepts:  # since `refuse`, which did not know of these two
+                client.close()
+                server.close()
+                return
             self._sockets |= {client, server}
         for source, target in ((client, server), (server, client)):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:

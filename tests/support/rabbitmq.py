@@ -48,13 +48,13 @@ log.file.level = warning
 class PrivateNode:
     """A node of our own on free ports, with an epmd of its own. Both end with this process, however that ends."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+    def __init__(self, folder: Path, more_settings: str = "") -> None:
+        self.port = free_port()
         self.url = f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/%2F"
         self._folder = folder
-        epmd_port = _free_port()
+        epmd_port = free_port()
         settings = folder / "rabbitmq.conf"
-        settings.write_text(_SETTINGS.format(port=self.port), encoding="utf-8")
+        settings.write_text(_SETTINGS.format(port=self.port) + more_settings, encoding="utf-8")
         plugins = folder / "enabled_plugins"
         plugins.write_text("[].\n", encoding="utf-8")
         self._environment = {
@@ -66,7 +66,7 @@ class PrivateNode:
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_NODENAME": f"tests{os.getpid()}@localhost",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(_free_port()),
+            "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(settings),
@@ -132,13 +132,13 @@ class PrivateNode:
 
 
 @contextmanager
-def private_node() -> Iterator[PrivateNode]:
-    """Start a node that the test may stop, start and reconfigure as it likes."""
+def private_node(more_settings: str = "") -> Iterator[PrivateNode]:
+    """Start a node that the test may stop, start and reconfigure as it likes; with more lines for its settings."""
     if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
         missing("RabbitMQ", "its programs are not installed (Debian, Ubuntu: apt install rabbitmq-server).")
     folder = Path(mkdtemp(prefix="stackledger-rabbitmq-"))
     try:
-        node = PrivateNode(folder)
+        node = PrivateNode(folder, more_settings)
         try:
             yield node
         finally:
@@ -170,7 +170,7 @@ def _docker_answers() -> bool:
     return done.returncode == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that nobody gets by chance: asking for one that is in that range may reach oneself."""
     while True:
         port = random.randrange(15_000, 32_000)

@@ -51,6 +51,11 @@ class WaitingRun:
         Path("go").write_text("go", encoding="utf-8")
         return self._process.wait(60)
 
+    def said(self) -> str:
+        """Return what the process, which has ended, wrote to standard error."""
+        assert self._process.stderr is not None
+        return self._process.stderr.read()
+
     def end(self, number: signal.Signals) -> int:
         """Send a signal, and return the exit status of the process."""
         self._process.send_signal(number)

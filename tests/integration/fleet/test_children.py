@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from stackledger.domain.events.runs import Kept, Produced
-from stackledger.workers.fleet.messages import Failure, Success
+from stackledger.workers.fleet.protocol.messages import Failure, Success
 from tests.support.checkout import ROOT
 from tests.support.eventually import eventually
 from tests.support.fleet.children import Crew
@@ -56,7 +57,7 @@ def bare() -> int:
 """
 
 
-def failure(result: Success | Failure) -> Failure:
+def failure(result: object) -> Failure:
     assert isinstance(result, Failure)
     return result
 
@@ -69,6 +70,15 @@ def is_alive(pid: int) -> bool:
 
 
 class TestExecuting:
+    def test_parameters_that_are_too_many_for_a_message_come_out_of_the_store(self, tmp_path: Path) -> None:
+        with Crew(tmp_path, SOURCE) as crew:
+            data = msgpack.packb({"values": list(range(10_000))})
+            kept = Kept(**crew.store.put(data)._asdict())
+            task = crew.task("total").model_copy(update={"kept_parameters": kept})
+            assert crew.value(task) == sum(range(10_000))
+            missing = task.model_copy(update={"kept_parameters": Kept(digest="0" * 64, size=3)})
+            assert failure(crew.run(missing).result).error == "ArtifactMissing"
+
     def test_a_step_gets_parameters_and_artifacts_and_its_outputs_are_kept(self, tmp_path: Path) -> None:
         with Crew(tmp_path, SOURCE) as crew:
             made = crew.run(crew.task("numbers", count=4)).result
@@ -78,6 +88,17 @@ class TestExecuting:
             assert crew.value(crew.task("total", inputs={"values": values})) == 6
             assert crew.value(crew.task("add", a=1, b=2)) == 3
             assert crew.value(crew.task("bare")) == 7
+
+    def test_the_name_that_a_step_gives_an_artifact_counts(self, tmp_path: Path) -> None:
+        source = """
+        from typing import Annotated
+
+        def named() -> tuple[int, Annotated[int, "best"]]: return 1, 2
+        """
+        with Crew(tmp_path, source) as crew:
+            made = crew.run(crew.task("named", outputs=("output_0", "best"))).result
+            assert isinstance(made, Success)
+            assert [each.artifact for each in made.outputs] == ["artifact of output_0", "best"]
 
     def test_a_step_knows_where_it_is(self, tmp_path: Path) -> None:
         with Crew(tmp_path, SOURCE) as crew:
@@ -155,7 +176,7 @@ class TestExecuting:
     def test_references_in_the_store_are_resolved_here_and_kept_out_of_logs_and_errors(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from stackledger.workers.fleet import child  # noqa: F401 - what the nursery loads
+        from stackledger.workers.fleet.execution import child  # noqa: F401 - what the nursery loads
 
         (tmp_path / "plugin").mkdir()
         (tmp_path / "plugin/secretive.py").write_text(_SECRETIVE)
@@ -311,12 +332,29 @@ class TestFailing:
     def test_what_is_not_installed_is_named(self, tmp_path: Path) -> None:
         with Crew(tmp_path, SOURCE) as crew:
             needs = ("pydantic>=2", "pydantic>=1000", "no-such-package==1.2", "skipped; python_version<'3'")
-            code = crew.packed(SOURCE, needs)
-            told = failure(crew.run(crew.task("bare", code=code)).result)
-            assert told.error == "MissingRequirements"
+            told = failure(crew.run(crew.task("bare").model_copy(update={"requirements": needs})).result)
+            assert (told.error, told.final) == ("MissingRequirements", True)
             assert "pydantic>=1000 (there is 2." in told.message
             assert "no-such-package==1.2" in told.message
             assert "skipped" not in told.message
+
+    def test_what_a_step_requires_is_looked_at_before_its_code_is_imported(self, tmp_path: Path) -> None:
+        with Crew(tmp_path, "import no_such_package\ndef bad() -> None: pass") as crew:
+            task = crew.task("bad", outputs=())
+            told = failure(crew.run(task).result)
+            assert (told.error, told.final) == ("ModuleNotFoundError", False)
+            needs = ("pydantic>=2", "pydantic>=1000", "no-such-package")
+            told = failure(crew.run(task.model_copy(update={"requirements": needs})).result)
+            assert (told.error, told.final) == ("MissingRequirements", True)
+            assert (
+                "The step 'bad' needs what is not installed on this machine: pydantic>=1000 (there is 2."
+                in told.message
+            )
+            assert told.message.endswith("; no-such-package. Install it where the workers run, and start them again.")
+
+    def test_a_step_whose_requirements_are_met_runs(self, tmp_path: Path) -> None:
+        with Crew(tmp_path, SOURCE) as crew:
+            assert crew.value(crew.task("bare").model_copy(update={"requirements": ("pydantic>=2",)})) == 7
 
     def test_an_archive_that_is_not_there_or_hostile_fails_the_attempt(self, tmp_path: Path) -> None:
         with Crew(tmp_path, SOURCE) as crew:
@@ -555,6 +593,6 @@ crew.ended()
             eventually(lambda: isinstance(crew.run(crew.task("good")).result, Success))
             eventually(lambda: not is_alive(pids[0]))
             if who == "keeper":
-                assert not any(map(is_alive, pids))
+                eventually(lambda: not any(map(is_alive, pids)))
             for pid in filter(is_alive, pids):  # where both are killed, nobody is left who knew of them
                 os.kill(pid, signal.SIGKILL)

@@ -15,11 +15,10 @@ import pika
 import pytest
 
 from stackledger.domain.errors import BrokerRefused, BrokerUnreachable, TopologyMismatch
-from stackledger.workers.fleet.broker_address import BrokerAddress
-from stackledger.workers.fleet.coordinator_line import CoordinatorLine
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED
-from stackledger.workers.fleet.publishing import PATIENCE, _Sent
-from stackledger.workers.fleet.told import (
+from stackledger.workers.fleet.broker.address import BrokerAddress
+from stackledger.workers.fleet.broker.coordinator_line import CoordinatorLine
+from stackledger.workers.fleet.broker.publishing import PATIENCE, _Sent
+from stackledger.workers.fleet.broker.told import (
     Confirmed,
     Connected,
     ConsumerCancelled,
@@ -31,8 +30,9 @@ from stackledger.workers.fleet.told import (
     Told,
     Unanswered,
 )
-from stackledger.workers.fleet.topology import Topology
-from stackledger.workers.fleet.worker_line import WorkerLine
+from stackledger.workers.fleet.broker.topology import Topology
+from stackledger.workers.fleet.broker.worker_line import WorkerLine
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED
 from tests.support.eventually import eventually
 from tests.support.rabbitmq import PASSWORD
 

@@ -11,16 +11,16 @@ import pytest
 
 from stackledger.domain.events.fleet import StepClaimed, StepLost, StepQueued, TopologyRenewed
 from stackledger.domain.events.runs import RunStarted, RunSucceeded, StepSucceeded
-from stackledger.workers.fleet.coordinator import Pace
-from stackledger.workers.fleet.messages import Dispatch, Nudge, opened, sealed
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED
-from stackledger.workers.fleet.topology import DELIVERY_LIMIT
-from stackledger.workers.fleet.worker import Habits
+from stackledger.workers.fleet.broker.topology import DELIVERY_LIMIT
+from stackledger.workers.fleet.protocol.coordinator import Pace
+from stackledger.workers.fleet.protocol.messages import Dispatch, Nudge, opened, sealed
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED
+from stackledger.workers.fleet.protocol.worker import Habits
 from tests.conftest import SOAK
 from tests.support.eventually import eventually
 from tests.support.fleet.checker import check
 from tests.support.fleet.real import HABITS, RealFleet, real_fleet
-from tests.support.fleet.world import Keyring, Pen, planned, role_by_name
+from tests.support.fleet.world import Keyring, Pen, planned
 from tests.support.rabbitmq import PrivateNode
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -319,4 +319,4 @@ def test_dispatches_are_persistent_and_signed(fleet: RealFleet) -> None:
     with fleet.channel() as channel:
         _, properties, body = channel.basic_get(fleet.topology.on_broker("default"))
     assert properties.delivery_mode == 2
-    assert isinstance(opened(body, Keyring(role_by_name), fleet.log_id).message, Dispatch)
+    assert isinstance(opened(body, Keyring(), fleet.log_id).message, Dispatch)

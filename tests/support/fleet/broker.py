@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED, Arrived, Tag
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED, Arrived, Tag
 from tests.support.fleet.network import Pipe, Process, Timeline
 
 LIMIT = 20
@@ -42,6 +42,9 @@ class SimulatedBroker:
         self.sessions: list[Session] = []
         self.numbers = count(1)
         self.lossy_control = 0.0
+        self.unheard: Callable[[bytes], bool] = lambda _: False
+        """Which messages to all workers get lost in any case."""
+        self.announced: list[bytes] = []
         self.held_for = 0.0
         """For how many seconds a delivery waited to be acknowledged at most."""
         self.history: list[tuple[str, bytes]] = []
@@ -95,6 +98,9 @@ class SimulatedBroker:
             consumer.session.deliver(queue, consumer, stored)
 
     def broadcast(self, data: bytes) -> None:
+        self.announced.append(data)
+        if self.unheard(data):
+            return
         for session in self.sessions:
             if session.told is not None and self.timeline.random.random() >= self.lossy_control:
                 session.to_client(lambda told=session.told: told(data))  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from stackledger.domain.event import Event
 from stackledger.domain.events.fleet import RunCancelled, StepClaimed, StepLost, StepQueued
@@ -15,14 +15,27 @@ TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
 
 def check(world: World) -> None:
     """Raise AssertionError for the first promise that was broken."""
-    runs: dict[str, list[Event]] = {}
-    for recorded in world.log.events:
-        run_id = getattr(recorded.event, "run_id", None)
-        if run_id is not None:
-            runs.setdefault(run_id, []).append(recorded.event)
-    for events in runs.values():
-        _check_run(events)
+    check_runs(recorded.event for recorded in world.log.events)
     assert world.broker.is_quiet(), "messages are left in queues, or unacknowledged"
+
+
+def check_store(world: World) -> None:
+    """Raise AssertionError where the log refers to an object that is gone."""
+    for recorded in world.log.events:
+        if isinstance(recorded.event, StepSucceeded):
+            for each in recorded.event.outputs:
+                assert world.store.holds(each.digest), f"the object {each.digest} is gone"
+
+
+def check_runs(events: Iterable[Event]) -> None:
+    """Raise AssertionError for the first promise that was broken about the runs in a log."""
+    runs: dict[str, list[Event]] = {}
+    for event in events:
+        run_id = getattr(event, "run_id", None)
+        if run_id is not None:
+            runs.setdefault(run_id, []).append(event)
+    for run in runs.values():
+        _check_run(run)
 
 
 def _check_run(events: Sequence[Event]) -> None:

@@ -16,9 +16,9 @@ from stackledger.domain.events.runs import Kept, PinnedComponent, Produced
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
 from stackledger.pipelines.archive import packed
 from stackledger.workers.execute import load
-from stackledger.workers.fleet.children import WarmChildren
-from stackledger.workers.fleet.messages import Ref, Success, Task
-from stackledger.workers.fleet.told import Broke, Ended
+from stackledger.workers.fleet.broker.told import Broke, Ended
+from stackledger.workers.fleet.execution.children import WarmChildren
+from stackledger.workers.fleet.protocol.messages import Ref, Success, Task
 
 SECONDS = 60.0
 """How long a test waits for what has to come."""
@@ -52,13 +52,18 @@ class Crew:
     ) -> None:
         self.children.close()
 
-    def packed(self, source: str, requirements: tuple[str, ...] = ()) -> Kept:
+    @property
+    def scratch(self) -> Path:
+        """The folder for what is under way."""
+        return next(each for each in (self.home / "worker/scratch").iterdir() if each.suffix != ".lock")
+
+    def packed(self, source: str) -> Kept:
         """Return the archive of a project with one module, `project`."""
         root = self.home / f"project-{len(list(self.home.glob('project-*')))}"
         root.mkdir()
         text = "import os, signal, subprocess, sys, time\nfrom pathlib import Path\nfrom stackledger import step\n\n"
         (root / "project.py").write_text(text + textwrap.dedent(source))
-        archive = packed(root, search_path=[str(root)], requirements=requirements)
+        archive = packed(root, search_path=[str(root)])
         return Kept(**self.store.put(archive.data)._asdict())
 
     def task(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tests.support.fleet.world import World
 
 FAULTY_FOR = 60.0
@@ -11,18 +13,19 @@ GRACE = 1_000.0
 FAULTS = (
     *("kill", "doom", "doom", "doom", "stop", "cut", "restart broker", "delete queue", "log away", "lossy control"),
     *("cancel", "terminate", "unsure", "forged", "replayed", "purge queue"),
+    *("replace", "expire", "full disk"),
 )
 
 
-def disturb(world: World, faults: int, *, without: str = "") -> None:
+def disturb(world: World, faults: int, *, without: Collection[str] = ()) -> None:
     """Plan some faults within the first minute; after it everything works again."""
-    kinds = [kind for kind in FAULTS if kind != without]
+    kinds = [kind for kind in FAULTS if kind not in without]
     for _ in range(faults):
         kind = world.random.choice(kinds)
         world.timeline.after(world.random.random() * FAULTY_FOR, lambda kind=kind: _one(world, kind))  # type: ignore[misc]
 
 
-def _one(world: World, kind: str) -> None:  # noqa: C901, PLR0912 - one arm for each fault
+def _one(world: World, kind: str) -> None:  # noqa: C901, PLR0912, PLR0915 - one arm for each fault
     random, broker = world.random, world.broker
     process = random.choice(list(world.processes.values()))
     match kind:
@@ -62,5 +65,15 @@ def _one(world: World, kind: str) -> None:  # noqa: C901, PLR0912 - one arm for 
             world.send_nonsense()
         case "replayed":
             world.replay_some()
+        case "full disk":
+            name = random.choice(list(world.workers))
+            world.full.add(name)
+            world.timeline.after(random.random() * 15, lambda: world.full.discard(name))
+        case "replace":
+            names = [name for name in world.processes if world.counts(name)]
+            world.replace(random.choice(names))
+        case "expire":
+            world.publish_trust(random.random() * 10)
+            world.timeline.after(10 + random.random() * 10, world.publish_trust)
         case _:
             raise ValueError(kind)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from stackledger.domain.errors import LogMoved
 from stackledger.domain.event import Boundary, Envelope, Event, Recorded
-from stackledger.domain.events.runs import run_tag
-from stackledger.workers.fleet.ports import Conflict, LogAway, NotActive, Seen
+from stackledger.domain.events.log import LogAdopted
+from stackledger.domain.events.log import LogMoved as Moved
+from stackledger.domain.events.runs import StepSucceeded, run_tag
+from stackledger.workers.fleet.protocol.ports import Conflict, LogAway, NotActive, Seen, Unrecordable
 from tests.support.fleet.network import Process, Timeline
 
 
@@ -20,6 +23,9 @@ class SimulatedLog:
         self.commits = 0
         self.holder: Process | None = None
         self.away = False
+        self.first: list[Event] = []
+        """What somebody else appends just before an outcome is appended."""
+        self.cannot_hold: Callable[[Event], bool] = lambda _: False
         self._by_tag: dict[str, list[int]] = defaultdict(list)
 
     def now(self) -> int:
@@ -27,6 +33,8 @@ class SimulatedLog:
 
     def append(self, events: Sequence[Event], boundary: Boundary = (), after: int | None = None) -> None:
         """Append, if nothing in the boundary came after a position."""
+        if self.is_moved and not isinstance(events[0], LogAdopted):
+            raise LogMoved("It was moved.")
         if after is not None and self._matches(boundary, after):
             raise Conflict
         self.commits += 1
@@ -36,6 +44,10 @@ class SimulatedLog:
             self.events.append(Recorded(position, envelope, event.tags(), event))
             for tag in event.tags():
                 self._by_tag[tag].append(position)
+
+    @property
+    def is_moved(self) -> bool:
+        return bool(self.events) and isinstance(self.events[-1].event, Moved)
 
     def clear(self) -> None:
         self.events.clear()
@@ -73,6 +85,8 @@ class Access:
             raise LogAway
         if self._log.holder is not self._process:
             raise NotActive
+        if self._log.is_moved:
+            raise LogMoved("It was moved.")
         return Seen(self._log.events[after:], len(self._log.events))
 
     def append(self, events: Sequence[Event], boundary: Boundary, after: int) -> None:
@@ -81,6 +95,11 @@ class Access:
             raise NotActive
         if self._log.away or self._away():
             raise LogAway
+        if any(map(self._log.cannot_hold, events)):
+            raise Unrecordable("It is not as the log needs it.")
+        if any(isinstance(event, StepSucceeded) for event in events) and self._log.first:
+            first, self._log.first = self._log.first, []
+            self._log.append(first)
         self._log.append(events, boundary, after)
         self._process.calls()
         if self._log.timeline.random.random() < self._unsure():

@@ -6,7 +6,6 @@ Each has its own way to the broker, through a proxy. Killing one cuts that way a
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,37 +29,51 @@ from stackledger.domain.events.runs import (
     RunStarted,
     RunSucceeded,
 )
-from stackledger.workers.fleet.broker_address import BrokerAddress
-from stackledger.workers.fleet.coordinator import Coordinator, Pace
-from stackledger.workers.fleet.coordinator_line import CoordinatorLine
-from stackledger.workers.fleet.loops import run_coordinator_loop, run_worker_loop
-from stackledger.workers.fleet.messages import Failure, Success, Task
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED, NotActive, Seen
-from stackledger.workers.fleet.told import Broke, Ended, Inbox, Stop
-from stackledger.workers.fleet.topology import Topology
-from stackledger.workers.fleet.worker import Habits, Worker
-from stackledger.workers.fleet.worker_line import WorkerLine
+from stackledger.workers.fleet.broker.address import BrokerAddress
+from stackledger.workers.fleet.broker.coordinator_line import CoordinatorLine
+from stackledger.workers.fleet.broker.loops import run_coordinator_loop, run_worker_loop
+from stackledger.workers.fleet.broker.told import Broke, Ended, Inbox, Stop
+from stackledger.workers.fleet.broker.topology import Topology
+from stackledger.workers.fleet.broker.worker_line import WorkerLine
+from stackledger.workers.fleet.protocol.coordinator import Coordinator, Pace
+from stackledger.workers.fleet.protocol.messages import Failure, Success, Task
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED, NotActive, Seen
+from stackledger.workers.fleet.protocol.worker import Habits, Worker
+from stackledger.workers.fleet.system_clock import SystemClock
+from stackledger.workers.fleet.tasks import task_of
+from stackledger.workers.fleet.trust.trusting import Trusted
 from tests.support.eventually import eventually
 from tests.support.fleet.log import Access, SimulatedLog
 from tests.support.fleet.network import Killed
-from tests.support.fleet.world import ORCHESTRATOR, STACK, Keyring, Pen, known_role, outputs_of, role_by_name, task_of
+from tests.support.fleet.world import (
+    ORCHESTRATOR,
+    ROOT,
+    STACK,
+    Pen,
+    enrolled_keys,
+    outputs_of,
+    signed,
+    trust_list,
+)
 from tests.support.proxy import Proxy, proxy_to
 
 PACE = Pace(
-    silence=4, probe_every=4, probe_grace=5, record_confirmed=0.2, declare_every=4, patience=10, gap=3, window=200
+    silence=4,
+    probe_every=4,
+    probe_grace=5,
+    record_confirmed=0.2,
+    declare_every=4,
+    trust_every=2,
+    patience=10,
+    gap=3,
+    window=200,
 )
 HABITS = Habits(lease_after=1.5, heartbeat=0.5, grace=3)
 
 
-class RealTime:
+class RealTime(SystemClock):
     def __init__(self) -> None:
         self.random = Random(1)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> int:
-        return time.time_ns() // 1000
 
 
 class SharedLog(SimulatedLog):
@@ -145,6 +158,9 @@ class Threads:
         self._member = member
         self._running: set[str] = set()
 
+    def unable(self) -> str | None:
+        return None
+
     def start(self, slot: int, execution: str, task: Task) -> None:
         self._fleet.executions[task.ref.run_id, task.ref.step, task.ref.attempt] += 1
         self._running.add(execution)
@@ -211,7 +227,7 @@ class RealFleet:
                 log=SharedAccess(self.log, member, unsure=lambda: 0.0, away=lambda: False),  # type: ignore[arg-type]
                 broker=line,
                 signer=Pen(member.name),
-                verifier=known_role,
+                verifier=enrolled_keys,
                 clock=RealTime(),
                 new_id=self.new_id,
                 task_of=task_of,
@@ -233,7 +249,7 @@ class RealFleet:
                 broker=line,
                 children=Threads(self, member),
                 signer=Pen(member.name),
-                verifier=Keyring(role_by_name),
+                trust=Trusted(self.log_id, ROOT, verify=signed),
                 clock=RealTime(),
                 new_id=self.new_id,
                 habits=self.habits,
@@ -253,7 +269,11 @@ class RealFleet:
         proxy = self._stack.enter_context(proxy_to(parts.hostname or "", parts.port or 5672))
         member = Member(self, f"{role}-{len(self.members)}", proxy)
         self.members.append(member)
-        self.log.append([KeyEnrolled(key_id=member.name, role=role, name=member.name, public="", queues=("default",))])
+        name = member.name
+        self.log.append([KeyEnrolled(key_id=name, role=role, name=name, public=name, queues=("default",))])
+        if role == "coordinator":
+            coordinators = [each.name for each in self.members if each.name.startswith(role)]
+            self.log.append([trust_list(len(self.members), coordinators, 2**62, log_id=self.log_id)])
         return member
 
     def _started(self, member: Member, live: Callable[[], None]) -> Member:

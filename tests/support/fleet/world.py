@@ -9,8 +9,9 @@ from random import Random
 from zlib import crc32
 
 from stackledger.domain.component_types import ComponentType
+from stackledger.domain.errors import LogMoved
 from stackledger.domain.event import Event, item
-from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, KeyRole, RunCancelled
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, KeyRole, RunCancelled, TrustPublished
 from stackledger.domain.events.runs import (
     Code,
     OutputOfStep,
@@ -25,19 +26,34 @@ from stackledger.domain.events.runs import (
     StepSucceeded,
     run_tag,
 )
-from stackledger.workers.fleet.coordinator import Coordinator, Pace
-from stackledger.workers.fleet.known import Known, Waiting
-from stackledger.workers.fleet.messages import Failure, Nudge, Success, Task, sealed
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED, Conflict, NotActive, Tag
-from stackledger.workers.fleet.worker import Habits, Worker
+from stackledger.domain.fleet import Keys, evolve_keys
+from stackledger.workers.fleet.protocol.coordinator import Coordinator, Pace
+from stackledger.workers.fleet.protocol.known import Known
+from stackledger.workers.fleet.protocol.messages import Failure, Nudge, Success, Task, TrustList, sealed
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED, Conflict, NotActive, Tag, Unable
+from stackledger.workers.fleet.protocol.worker import Habits, Worker
+from stackledger.workers.fleet.tasks import task_of
+from stackledger.workers.fleet.trust.ed25519 import id_of
+from stackledger.workers.fleet.trust.trusting import EnrolledKeys, Trusted
 from tests.support.fleet.broker import Session, SimulatedBroker, Stored
+from tests.support.fleet.collector import Collector, SimulatedStore
 from tests.support.fleet.log import Access, SimulatedLog
 from tests.support.fleet.network import Process, Timeline
 
 LOG = "log-1"
 ORCHESTRATOR = "orchestrator-1"
-PACE = Pace(silence=5, probe_every=8, probe_grace=10, record_confirmed=1, declare_every=8, patience=4, gap=3, window=3)
-HABITS = Habits(lease_after=3, heartbeat=1, grace=3)
+PACE = Pace(
+    silence=5,
+    probe_every=8,
+    probe_grace=10,
+    record_confirmed=1,
+    declare_every=8,
+    trust_every=6,
+    patience=4,
+    gap=3,
+    window=3,
+)
+HABITS = Habits(lease_after=3, heartbeat=1, grace=3, patience=20)
 TICK = 0.5
 TAKE_OVER = 6.0
 STORE = PinnedComponent(id="store-1", type=ComponentType.ARTIFACT_STORE, name="s", flavor="local", configuration={})
@@ -64,45 +80,39 @@ class Pen:
         return b"%b %d" % (self.key_id.encode(), crc32(data))
 
 
+def signed(public: str, signature: bytes, data: bytes) -> bool:
+    """Say whether the pen of this public key wrote it; here a coordinator's or worker's name is its public key, too."""
+    return signature == Pen(ROOT_PEN.key_id if public == ROOT else public).sign(data)
+
+
+ROOT = "00" * 32
+ROOT_PEN = Pen(id_of(ROOT))
+
+
 class Keyring:
-    def __init__(self, roles: Callable[[str], KeyRole | None]) -> None:
-        self.role = roles
+    """Takes everybody's word, for what they are called."""
+
+    def role(self, key_id: str) -> KeyRole | None:
+        return "coordinator" if key_id.startswith("coordinator") else "worker"
 
     def verify(self, key_id: str, signature: bytes, data: bytes) -> bool:
-        return signature == Pen(key_id).sign(data)
+        return signed(key_id, signature, data)
 
 
-def known_role(known: Known) -> Keyring:
-    def role(key_id: str) -> KeyRole | None:
-        key = known.keys.get(key_id)
-        return key.role if key is not None else None
-
-    return Keyring(role)
+def enrolled_keys(known: Known) -> EnrolledKeys:
+    return EnrolledKeys(known, signed)
 
 
-def role_by_name(key_id: str) -> KeyRole | None:
-    return "coordinator" if key_id.startswith("coordinator") else "worker"
-
-
-def task_of(known: Known, waiting: Waiting) -> Task:
-    run = known.runs[waiting.ref.run_id]
-    plan = run.steps[waiting.ref.step].plan
-    inputs = {
-        argument: (run.steps[source.step].outputs or {})[source.output]
-        for argument, source in plan.inputs.items()
-        if isinstance(source, OutputOfStep)
-    }
-    return Task(
-        ref=waiting.ref,
-        run_name=run.name,
-        pipeline=run.pipeline,
-        queue=waiting.queue,
-        source=plan.source,
-        parameters=plan.parameters,
-        inputs=inputs,
-        artifacts={name: name for name in plan.outputs},
-        store=STORE,
-        timeout=plan.timeout,
+def trust_list(
+    number: int, coordinators: Sequence[str], expires: int, *, log_id: str = LOG, pen: Pen = ROOT_PEN
+) -> TrustPublished:
+    message = TrustList(number=number, expires=expires, coordinators={name: name for name in coordinators})
+    return TrustPublished(
+        number=number,
+        expires=expires,
+        root=ROOT,
+        coordinators=message.coordinators,
+        message=sealed(message, pen, log_id).hex(),
     )
 
 
@@ -156,6 +166,10 @@ class Line:
         if self.session:
             self.session.publish(queue, data, token)
 
+    def park(self, data: bytes, why: str, token: int) -> None:
+        assert why, "nobody would know why it is there"
+        self.publish(PARKED, data, token)
+
     def broadcast(self, data: bytes) -> None:
         if self.session:
             self.session.broadcast(data)
@@ -167,6 +181,10 @@ class Line:
     def give_back(self, tag: Tag) -> None:
         if self.session and tag.session == self.session.number:
             self.session.give_back(tag)
+
+    def answer(self, reply: str, data: bytes) -> None:
+        self.process.calls()
+        self.world.answers.append((reply, data))
 
     def declare(self, queues: Sequence[str]) -> None:
         if self.session:
@@ -194,10 +212,19 @@ class SimulatedChildren:
         self.running: set[str] = set()
         self.worker: Worker | None = None
 
+    def unable(self) -> str | None:
+        self.process.calls()
+        name = self.process.name
+        return "The disk is full." if name in self.world.full - self.world.unaware else None
+
     def start(self, slot: int, execution: str, task: Task) -> None:
         self.process.calls()
-        self.world.started(task)
         self.running.add(execution)
+        if self.process.name in self.world.full:
+            why = "The disk is full."
+            self.world.timeline.after(0.0, lambda: self.process.act(lambda: self._give_up(slot, execution, why)))
+            return
+        self.world.started(task)
         self.world.timeline.after(
             self.world.seconds(task), lambda: self.process.act(lambda: self._end(slot, execution, task))
         )
@@ -213,6 +240,11 @@ class SimulatedChildren:
             worker = self.worker
             self.world.timeline.after(0.0, lambda: self.process.act(lambda: worker.ended(slot, execution, failure)))
 
+    def _give_up(self, slot: int, execution: str, why: str) -> None:
+        if execution in self.running and self.worker is not None:
+            self.running.remove(execution)
+            self.worker.ended(slot, execution, Unable(why))
+
     def _end(self, slot: int, execution: str, task: Task) -> None:
         if execution not in self.running or self.worker is None:
             return
@@ -220,17 +252,21 @@ class SimulatedChildren:
         if self.world.random.random() < self.world.failing:
             self.worker.ended(slot, execution, Failure(error="ValueError", message="no"))
             return
-        self.worker.ended(slot, execution, Success(outputs=outputs_of(execution, task)))
+        outputs = outputs_of(execution, task, of=self.world.bytes_of(execution, task))
+        for each in outputs:
+            self.process.calls()
+            self.world.store.put(each.digest)
+        self.worker.ended(slot, execution, Success(outputs=outputs))
 
 
-def outputs_of(execution: str, task: Task) -> tuple[Produced, ...]:
-    """Return what an execution might put out, by which it is known again."""
+def outputs_of(execution: str, task: Task, of: str = "") -> tuple[Produced, ...]:
+    """Return what an execution might put out, by which it is known again, unless its bytes are `of` something else."""
     return tuple(
         Produced(
             output=output,
             artifact_id=execution,
             artifact=output,
-            digest=f"digest-of-{execution}",
+            digest=f"digest-of-{of or execution}",
             size=1,
             layout="file",
             materializer="json/1",
@@ -244,13 +280,27 @@ class World:
     """Coordinators and workers, kept at their numbers: one that dies is started again after a while."""
 
     def __init__(
-        self, random: Random, *, coordinators: int = 2, workers: int = 3, slots: int = 2, pace: Pace = PACE
+        self,
+        random: Random,
+        *,
+        coordinators: int = 2,
+        workers: int = 3,
+        slots: int = 2,
+        pace: Pace = PACE,
+        habits: Habits = HABITS,
+        name: str = LOG,
     ) -> None:
+        self.name = name
+        """What the log is called."""
         self.random = random
         self.pace = pace
+        self.habits = habits
         self.timeline = Timeline(self.random)
         self.broker = SimulatedBroker(self.timeline)
         self.log = SimulatedLog(self.timeline)
+        self.store = SimulatedStore()
+        self.bytes_of: Callable[[str, Task], str] = lambda execution, _: execution
+        """What is put out depends on this alone."""
         self.failing = 0.1
         self.seconds: Callable[[Task], float] = lambda _: random.choice((0.0, 0.1, 1.0, 2.0, 5.0, 9.0))
         self.unsure = 0.0
@@ -259,8 +309,16 @@ class World:
         """Whom the log does not answer."""
         self.deserted = False
         """Whether no coordinator becomes active."""
+        self.full: set[str] = set()
+        """The workers whose disk is full."""
+        self.unaware: set[str] = set()
+        """Those of them that see it only by what fails."""
+        self.answers: list[tuple[str, bytes]] = []
+        """What workers said to who asked."""
         self.processes: dict[str, Process] = {}
         self.workers: dict[str, Worker] = {}
+        self.trusted: dict[str, Trusted] = {}
+        """What each worker keeps in a file."""
         self.mark = 0.0
         self._ids = count(1)
         for number in range(coordinators):
@@ -274,7 +332,33 @@ class World:
         return f"id-{next(self._ids)}"
 
     def enroll(self, name: str, role: KeyRole) -> None:
-        self.log.append([KeyEnrolled(key_id=name, role=role, name=name, public="", queues=("default",))])
+        self.log.append([KeyEnrolled(key_id=name, role=role, name=name, public=name, queues=("default",))])
+        if role == "coordinator":
+            self.publish_trust()
+
+    def revoke(self, name: str) -> None:
+        self.log.append([KeyRevoked(key_id=name)])
+        if self.keys()[name].role == "coordinator":
+            self.publish_trust()
+
+    def keys(self) -> Keys:
+        found: Keys = {}
+        for recorded in self.log.events:
+            if isinstance(recorded.event, KeyEnrolled | KeyRevoked):
+                found = evolve_keys(found, recorded.event)
+        return found
+
+    def counts(self, name: str) -> bool:
+        """Say whether a key was enrolled and not revoked."""
+        key = self.keys().get(name)
+        return key is not None and not key.revoked
+
+    def publish_trust(self, lasts: float = 1e9) -> None:
+        """Have the root key list all coordinators for some seconds."""
+        coordinators = [key.id for key in self.keys().values() if key.role == "coordinator" and not key.revoked]
+        number = 1 + sum(isinstance(recorded.event, TrustPublished) for recorded in self.log.events)
+        expires = self.timeline.time() + round(lasts * 1_000_000)
+        self.log.append([trust_list(number, coordinators, expires)])
 
     # Processes
 
@@ -283,6 +367,8 @@ class World:
         process.on_death.append(lambda: self._unlock(process))
 
         def stand_by() -> None:
+            if not self.counts(name) or self.log.is_moved:
+                return
             holder = self.log.holder
             if holder is not None and self.timeline.now - self.mark > TAKE_OVER and not self.log.away:
                 self._unlock(holder)
@@ -303,11 +389,11 @@ class World:
         line = Line(self, process, is_worker=False)
         coordinator = Coordinator(
             ORCHESTRATOR,
-            LOG,
+            self.name,
             log=Access(self.log, process, unsure=lambda: self.unsure, away=lambda: self.cut_off is process),
             broker=line,
             signer=Pen(name),
-            verifier=known_role,
+            verifier=enrolled_keys,
             clock=self.timeline,
             new_id=self.new_id,
             task_of=task_of,
@@ -320,7 +406,11 @@ class World:
             self.guarded(process, coordinator.tick)
             self.timeline.after(TICK, lambda: process.act(tick))
 
-        coordinator.activate()
+        try:
+            coordinator.activate()
+        except (NotActive, LogMoved):  # revoked or moved a moment ago
+            process.kill()
+            return
         line.connect(coordinator)
         tick()
 
@@ -328,23 +418,25 @@ class World:
         """Let a coordinator do something; one that is not active any more ends, and starts anew as a standby."""
         try:
             act()
-        except NotActive:
+        except (NotActive, LogMoved):
             process.kill()
 
     def start_worker(self, name: str, slots: int = 2) -> None:
+        if not self.counts(name):
+            return
         process = self._process(name, lambda: self.start_worker(name, slots))
         line = Line(self, process, is_worker=True)
         children = SimulatedChildren(self, process)
         worker = children.worker = self.workers[name] = Worker(
-            LOG,
+            self.name,
             slots=slots,
             broker=line,
             children=children,
             signer=Pen(name),
-            verifier=Keyring(role_by_name),
+            trust=self.trusted.setdefault(name, Trusted(LOG, ROOT, verify=signed)),
             clock=self.timeline,
             new_id=self.new_id,
-            habits=HABITS,
+            habits=self.habits,
         )
 
         def tick() -> None:
@@ -355,6 +447,17 @@ class World:
 
         process.act(lambda: line.connect(worker))
         self.timeline.after(self.random.random() * TICK, lambda: process.act(tick))
+
+    def start_collector(self) -> None:
+        process = self._process("collector", self.start_collector)
+        turns = Collector(self, process).turns()
+
+        def turn() -> None:
+            if not self.log.away:
+                next(turns)
+            self.timeline.after(self.random.random() * 0.5, lambda: process.act(turn))
+
+        self.timeline.after(self.random.random(), lambda: process.act(turn))
 
     def _process(self, name: str, again: Callable[[], None]) -> Process:
         process = self.processes[name] = Process(self.timeline, name)
@@ -381,7 +484,7 @@ class World:
             ]
         )
         if self.random.random() < 0.5:
-            self.broker.put(OUTCOMES, Stored(sealed(Nudge(run_id=run_id), Pen("coordinator-0"), LOG)))
+            self.broker.put(OUTCOMES, Stored(sealed(Nudge(run_id=run_id), Pen("coordinator-0"), self.name)))
         return run_id
 
     def cancel(self, run_id: str) -> None:
@@ -391,11 +494,25 @@ class World:
         except Conflict:
             return
 
-    def revoke(self, worker: str) -> None:
-        self.log.append([KeyRevoked(key_id=worker)])
+    def replace(self, name: str) -> None:
+        """Have a process with a new key in the place of one whose key is revoked."""
+        role: KeyRole = "coordinator" if name.startswith("coordinator") else "worker"
+        new = f"{role}-{next(self._ids)}"
+        self.enroll(new, role)
+        if role == "coordinator":
+            self.start_coordinator(new)
+        else:
+            self.start_worker(new)
+        self.revoke(name)
 
     def send_nonsense(self) -> None:
-        """Put bytes into the queues that nobody of the fleet would."""
+        """Put bytes into the queues that nobody of the fleet would, and send everybody lists that nobody may."""
+        number = 1 + len(self.log.events)
+        of_another = trust_list(number, ["worker-0"], 2**62, pen=Pen("another root"))
+        of_a_coordinator = trust_list(number, ["worker-0"], 2**62, pen=Pen("coordinator-0"))
+        of_another_log = trust_list(number, ["worker-0"], 2**62, log_id="log-2")
+        for each in (of_another, of_a_coordinator, of_another_log):
+            self.broker.broadcast(bytes.fromhex(each.message))
         for data in (
             b"",
             b"\xc1",
@@ -421,11 +538,20 @@ class World:
             self.broker.put(OUTCOMES, Stored(data))
 
     def replay_some(self) -> None:
-        """Put messages of before into their queue again."""
+        """Put messages of before into their queue again, and send everybody a list of before."""
+        lists = [each.event for each in self.log.events if isinstance(each.event, TrustPublished)]
+        self.broker.broadcast(bytes.fromhex(self.random.choice(lists).message))
         for queue, stored in self.random.sample(self.broker.history, min(5, len(self.broker.history))):
             self.broker.put(queue, Stored(stored))
 
     # What is seen
+
+    def until(self, happened: Callable[[], object], within: float = 60.0) -> None:
+        """Let time pass until something is so, and fail if it is not within some seconds."""
+        end = self.timeline.now + within
+        while not happened():
+            assert self.timeline.now < end, "it never happened"
+            self.timeline.run(self.timeline.now + 0.05)
 
     def rest(self, within: float) -> None:
         """Let time pass until nothing is open any more, for some seconds at most."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackledger.flavors.resolving import Redactor
-from stackledger.workers.fleet.attempt_log import AttemptLog
+from stackledger.workers.fleet.execution.attempt_log import AttemptLog
 
 
 def _kept(path: Path, chunks: list[bytes], most: int, *secrets: str) -> str:

@@ -11,8 +11,8 @@ from pika import exceptions
 from pika.adapters.utils import connection_workflow as workflow
 
 from stackledger.domain.errors import BrokerError, BrokerRefused, BrokerUnreachable, InvalidValue, TopologyMismatch
-from stackledger.workers.fleet.broker_address import BrokerAddress
-from stackledger.workers.fleet.broker_errors import FROM_PIKA, KINDS, broker_error
+from stackledger.workers.fleet.broker.address import BrokerAddress
+from stackledger.workers.fleet.broker.errors import FROM_PIKA, KINDS, broker_error
 
 OF_PIKA = sorted(
     {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from stackledger.workers.fleet.dispatching import Dispatching
-from stackledger.workers.fleet.known import Known, Waiting
-from stackledger.workers.fleet.messages import Ref
+from stackledger.workers.fleet.protocol.dispatching import Dispatching
+from stackledger.workers.fleet.protocol.known import Known, Waiting
+from stackledger.workers.fleet.protocol.messages import Ref
 
 
 class Broker:

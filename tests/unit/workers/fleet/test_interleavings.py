@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from stackledger.domain.event import Event
+from stackledger.domain.events.artifacts import ArtifactsCollected, ArtifactsCondemned
 from stackledger.domain.events.fleet import (
     DispatchConfirmed,
     RunCancelled,
@@ -16,12 +16,23 @@ from stackledger.domain.events.fleet import (
     StepQueued,
     TopologyRenewed,
 )
-from stackledger.domain.events.runs import Produced, RunSucceeded, StepFailed, StepSucceeded
-from stackledger.workers.fleet.messages import OutcomeOf, Success, opened, sealed
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED
+from stackledger.domain.events.log import LogAdopted, LogMoved
+from stackledger.domain.events.runs import Kept, Produced, RunFailed, RunSucceeded, StepFailed, StepSucceeded
+from stackledger.domain.incarnations import called
+from stackledger.workers.fleet.protocol.messages import (
+    Cancel,
+    Message,
+    MessageRefused,
+    OutcomeOf,
+    Refusal,
+    Success,
+    opened,
+    sealed,
+)
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED
 from tests.support.fleet.broker import LIMIT, Stored
-from tests.support.fleet.checker import check
-from tests.support.fleet.world import HABITS, LOG, PACE, Keyring, Pen, World, planned, role_by_name
+from tests.support.fleet.checker import check, check_store
+from tests.support.fleet.world import HABITS, LOG, PACE, Keyring, Pen, World, planned
 
 CHAIN = (planned("a"), planned("b", "a"), planned("c", "b"))
 FORK = (planned("left"), planned("right"), planned("end", "left", "right"))
@@ -49,16 +60,17 @@ def of(world: World, kind: type[Event]) -> list[Event]:
     return [recorded.event for recorded in world.log.events if isinstance(recorded.event, kind)]
 
 
+def heard(data: bytes) -> Message | None:
+    """Return a message to all workers, None for a list of coordinators."""
+    try:
+        return opened(data, Keyring(), LOG).message
+    except MessageRefused:
+        return None
+
+
 def active(world: World) -> str:
     assert world.log.holder is not None
     return world.log.holder.name
-
-
-def until(world: World, happened: Callable[[], object], within: float = 60.0) -> None:
-    end = world.timeline.now + within
-    while not happened():
-        assert world.timeline.now < end, "it never happened"
-        world.timeline.run(world.timeline.now + 0.05)
 
 
 def stop_active(world: World, seconds: float) -> str:
@@ -79,7 +91,7 @@ def test_restart_storm(seed: int) -> None:
     world.timeline.run(5.0)
     for _ in range(6):
         world.processes[active(world)].kill()
-        until(world, lambda: world.log.holder)
+        world.until(lambda: world.log.holder)
     at_rest(world)
     assert max(world.executions.values()) <= 2
 
@@ -87,14 +99,14 @@ def test_restart_storm(seed: int) -> None:
 def test_what_was_confirmed_is_not_sent_again_by_another_coordinator() -> None:
     world = a_world(20.0, workers=3, slots=2)
     world.submit(SIX)
-    until(world, lambda: of(world, StepQueued))
+    world.until(lambda: of(world, StepQueued))
     last = max(each.position for each in world.log.events if isinstance(each.event, StepQueued))
-    until(world, lambda: any(event.through >= last for event in of(world, DispatchConfirmed)))  # type: ignore[attr-defined]
+    world.until(lambda: any(event.through >= last for event in of(world, DispatchConfirmed)))  # type: ignore[attr-defined]
     sent = len(world.broker.history)
     world.processes[active(world)].kill()
-    until(world, lambda: world.log.holder)
+    world.until(lambda: world.log.holder)
     world.timeline.run(world.timeline.now + 1)
-    kinds = [opened(data, Keyring(role_by_name), LOG).message.kind for _, data in world.broker.history[sent:]]
+    kinds = [opened(data, Keyring(), LOG).message.kind for _, data in world.broker.history[sent:]]
     assert "dispatch" not in kinds
 
 
@@ -154,7 +166,7 @@ def test_coordinator_killed_with_hundreds_prefetched() -> None:
         world.submit(SIX)
     for _ in range(2 * LIMIT):
         world.deserted = False
-        until(world, lambda: world.log.holder)
+        world.until(lambda: world.log.holder)
         world.timeline.run(world.timeline.now + 0.3)
         world.processes[active(world)].kill()
     at_rest(world, within=1_000)
@@ -167,7 +179,7 @@ def test_fan_in_from_two_batches() -> None:
     world = a_world()
     world.seconds = lambda task: 1.0 if task.ref.step == "left" else 2.0
     world.submit(FORK)
-    until(world, lambda: of(world, StepSucceeded))
+    world.until(lambda: of(world, StepSucceeded))
     world.processes[active(world)].kill()
     at_rest(world)
     assert sum(event.step == "end" for event in of(world, StepQueued)) == 1  # type: ignore[attr-defined]
@@ -188,13 +200,102 @@ def test_log_restored_under_a_running_coordinator() -> None:
     """What was sent before the log was restored is no answer to what is queued after it under the same name."""
     world = a_world(6.0, workers=1, slots=1)
     run_id = world.submit(ONE)
-    until(world, lambda: world.executions[run_id, "only", 1])
+    world.until(lambda: world.executions[run_id, "only", 1])
     world.restore(lambda event: not isinstance(event, StepQueued | StepClaimed))
-    until(world, lambda: of(world, StepSucceeded))
+    world.until(lambda: of(world, StepSucceeded))
     queued, succeeded = of(world, StepQueued), of(world, StepSucceeded)
     assert len(queued) == len(succeeded) == 1
     assert world.executions[run_id, "only", 1] == 2
     at_rest(world)
+
+
+def test_the_laptops_old_coordinator() -> None:
+    """It sleeps while its log is moved; when it wakes it appends nothing, and nothing that it said counts elsewhere."""
+    laptop = a_world(LONG, workers=1)
+    run_id = laptop.submit(ONE)
+    laptop.until(lambda: of(laptop, StepClaimed))
+    stop_active(laptop, 40.0)
+    laptop.log.append([LogMoved(log_id=LOG, destination="the server")])
+
+    server = World(Random(2), coordinators=0, workers=0, name=called(LOG, "second"))
+    server.failing, server.seconds = 0.0, lambda _: 1.0
+    for recorded in laptop.log.events:
+        server.log.append([recorded.event])
+    server.log.append([LogAdopted(log_id=LOG, incarnation="second")])
+    server.start_coordinator("coordinator-0")
+    server.start_worker("worker-0")
+
+    laptop.timeline.run(laptop.timeline.now + 60.0)
+    assert isinstance(laptop.log.events[-1].event, LogMoved)
+    assert not laptop.processes["coordinator-0"].alive or laptop.log.holder is None
+    for queue, data in laptop.broker.history:  # as if somebody had shovelled them over
+        server.broker.declare([queue])
+        server.broker.put(queue, Stored(data))
+    put = len(laptop.broker.history)
+    at_rest(server)
+    assert server.executions == {(run_id, "only", 2): 1}
+    assert len(of(server, RunSucceeded)) == 1
+    assert len(server.broker.queues[PARKED].ready) == put
+
+
+# The store
+
+
+def test_outcome_waits_over_a_weekend() -> None:
+    """Its attempt found its output there and put none; that is collected before anybody reads the outcome."""
+    world = a_world(1.0)
+    world.bytes_of = lambda _, task: task.ref.step
+    world.store.put("digest-of-only")  # by an execution that came to nothing
+    run_id = world.submit(ONE)
+    world.until(lambda: world.executions[run_id, "only", 1])
+    world.deserted = True
+    world.processes[active(world)].kill()
+    world.start_collector()
+    world.until(lambda: of(world, ArtifactsCollected))
+    assert of(world, ArtifactsCondemned)
+    world.until(lambda: not world.store.holds("digest-of-only"))
+    world.deserted = False
+    at_rest(world)
+    assert [event.because for event in of(world, StepLost)] == ["what it kept was collected"]  # type: ignore[attr-defined]
+    assert len(of(world, RunSucceeded)) == 1
+    check_store(world)
+
+
+def test_what_is_collected_while_an_outcome_is_recorded_makes_that_be_decided_anew() -> None:
+    world = a_world(1.0)
+    world.bytes_of = lambda _, task: task.ref.step
+    world.submit(ONE)
+    world.until(lambda: world.store.holds("digest-of-only"))
+    object_ = Kept(digest="digest-of-only", size=1)
+    world.log.first = [ArtifactsCollected(store_id="store-1", collection="c", objects=(object_,))]
+    world.store.there.clear()
+    at_rest(world)
+    assert [event.because for event in of(world, StepLost)] == ["what it kept was collected"]  # type: ignore[attr-defined]
+    check_store(world)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_referred_to_in_the_end_stays_whoever_collects_and_dies_of_it(seed: int) -> None:
+    world = a_world(0.5, workers=4, slots=3, seed=seed)
+    runs: dict[str, int] = {}
+    world.bytes_of = lambda _, task: f"{task.ref.step}/{runs[task.ref.run_id]}"
+    world.start_collector()
+
+    def leave(number: int) -> None:
+        """Leave what a later run will put out, as one does that came to nothing."""
+        for name in "abc":
+            world.store.put(f"digest-of-{name}/{number + 7}")
+        world.processes["collector"].doom(world.random.randrange(30))
+
+    for number in range(0, 40, 8):  # outcomes wait meanwhile
+        world.timeline.after(number, lambda: world.processes[active(world)].stop(5.0))
+    for number in range(40):
+        world.timeline.after(number, lambda number=number: leave(number))  # type: ignore[misc]
+        world.timeline.after(number, lambda number=number: runs.update({world.submit(CHAIN): number}))  # type: ignore[misc]
+    world.timeline.run(world.timeline.now + 45.0)
+    at_rest(world)
+    assert of(world, ArtifactsCollected)
+    check_store(world)
 
 
 # Queues
@@ -235,7 +336,7 @@ def test_crash_while_declaring(calls: int) -> None:
 def test_a_purged_queue_is_found_out_by_a_probe() -> None:
     world = a_world(1.0, workers=1, slots=1)
     world.submit(SIX)
-    until(world, lambda: len(world.broker.queues["default"].ready) == 5)
+    world.until(lambda: len(world.broker.queues["default"].ready) == 5)
     world.timeline.run(world.timeline.now + 2)
     world.broker.purge("default")
     at_rest(world)
@@ -256,13 +357,13 @@ def test_two_logs_on_one_broker() -> None:
 
 def test_give_backs_count_before_4_3() -> None:
     """Deliveries that were only given back use the limit up: the attempt is lost, and spends no retry of the step."""
-    world = a_world(1.0, workers=1, slots=1)
-    world.processes["worker-0"].kill()
-    world.timeline.run(world.timeline.now + 0.3)
+    world = a_world(1.0, workers=0)
     run_id = world.submit((planned("only", retries=0),))
-    until(world, lambda: world.broker.queues["default"].ready)
+    world.until(lambda: world.broker.queues["default"].ready)
     world.broker.queues["default"].ready[0].deliveries = LIMIT + 1
     world.broker.put_back("default", world.broker.queues["default"].ready.popleft())
+    world.enroll("worker-0", "worker")
+    world.start_worker("worker-0")
     at_rest(world)
     assert [event.because for event in of(world, StepLost)] == ["delivered too often"]  # type: ignore[attr-defined]
     assert world.executions[run_id, "only", 2] == 1
@@ -308,7 +409,7 @@ def test_redelivery_while_nobody_is_active(seed: int) -> None:
     """The second worker waits for somebody to grant it the attempt: the first one may still be at it."""
     world = a_world(2.5, seed=seed)
     run_id = world.submit(ONE)
-    until(world, lambda: world.executions[run_id, "only", 1])
+    world.until(lambda: world.executions[run_id, "only", 1])
     world.deserted = True
     world.processes[active(world)].kill()
     for session in list(world.broker.sessions):
@@ -332,19 +433,49 @@ def test_cancel_races_success(delay: float) -> None:
 def test_a_long_step_of_a_cancelled_run_is_stopped() -> None:
     world = a_world(1_000.0)
     run_id = world.submit(ONE)
-    until(world, lambda: of(world, StepClaimed))
+    world.until(lambda: of(world, StepClaimed))
     world.cancel(run_id)
     at_rest(world)
     assert all(worker.is_idle for worker in world.workers.values())
 
 
+def test_cancel_races_success_while_a_worker_is_away() -> None:
+    """A cancellation that nobody heard is told to the worker that comes back, with the answer to its hello."""
+    world = a_world(1_000.0, workers=1)
+    run_id = world.submit(ONE)
+    world.until(lambda: world.executions[run_id, "only", 1])
+    (session,) = [each for each in world.broker.sessions if each.told is not None]
+    session.cut()
+    world.cancel(run_id)
+    world.broker.unheard = lambda data: isinstance(heard(data), Refusal)
+    world.until(lambda: world.workers["worker-0"].is_idle, within=10.0)
+    world.broker.unheard = lambda _: False
+    at_rest(world)
+    assert not of(world, RunSucceeded)
+
+
+def test_a_worker_that_comes_is_told_of_the_cancelled_runs_that_somebody_may_be_at_and_of_no_others() -> None:
+    world = a_world(1_000.0, workers=1)
+    at_work, never_queued = world.submit(ONE), world.submit(ONE)
+    world.cancel(never_queued)
+    world.until(lambda: world.executions[at_work, "only", 1])
+    world.cancel(at_work)
+    at_rest(world)
+    before = len(world.broker.announced)
+    world.enroll("worker-9", "worker")
+    world.start_worker("worker-9")
+    world.timeline.run(world.timeline.now + 6)
+    told = [message.run_ids for message in map(heard, world.broker.announced[before:]) if isinstance(message, Cancel)]
+    assert set(told) == {(at_work,)}
+
+
 def test_zombie_finishes_late() -> None:
     world = a_world(LONG)
     run_id = world.submit(ONE)
-    until(world, lambda: of(world, StepClaimed))
+    world.until(lambda: of(world, StepClaimed))
     claim = of(world, StepClaimed)[0]
     world.processes[claim.worker].stop(40.0)  # type: ignore[attr-defined]
-    until(world, lambda: of(world, StepSucceeded))
+    world.until(lambda: of(world, StepSucceeded))
     winner = of(world, StepSucceeded)[0].execution  # type: ignore[attr-defined]
     world.timeline.run(60.0)
     at_rest(world)
@@ -357,7 +488,7 @@ def test_heartbeats_behind_100_000_outcomes() -> None:
     """Words of a worker that are far behind in the queue count as said: a marker goes through it first."""
     world = a_world(40.0, workers=1, slots=1)
     world.submit(ONE)
-    until(world, lambda: of(world, StepClaimed))
+    world.until(lambda: of(world, StepClaimed))
     world.clog(messages=3_000)
     at_rest(world, within=300)
     assert not of(world, StepLost)
@@ -405,7 +536,7 @@ def test_forged_outcome(pen: str) -> None:
     """An outcome that no enrolled worker signed is parked: it ends nothing."""
     world = a_world(1.0)
     run_id = world.submit(ONE)
-    until(world, lambda: of(world, StepQueued))
+    world.until(lambda: of(world, StepQueued))
     world.broker.put(OUTCOMES, Stored(sealed(outcome(world, run_id), Pen(pen), LOG)))
     at_rest(world)
     assert digest_of_result(world) != "forged"
@@ -415,7 +546,7 @@ def test_forged_outcome(pen: str) -> None:
 def test_an_outcome_of_somebody_elses_claim_is_superseded() -> None:
     world = a_world(LONG)
     run_id = world.submit(ONE)
-    until(world, lambda: of(world, StepClaimed))
+    world.until(lambda: of(world, StepClaimed))
     claim = of(world, StepClaimed)[0]
     other = next(name for name in world.workers if name != claim.worker)  # type: ignore[attr-defined]
     forged = outcome(world, run_id, execution=claim.execution)  # type: ignore[attr-defined]
@@ -427,7 +558,7 @@ def test_an_outcome_of_somebody_elses_claim_is_superseded() -> None:
 def test_an_outcome_of_another_dispatch_is_parked() -> None:
     world = a_world(1.0)
     run_id = world.submit(ONE)
-    until(world, lambda: of(world, StepQueued))
+    world.until(lambda: of(world, StepQueued))
     ref = {"run_id": run_id, "step": "only", "attempt": 1, "dispatch": "of another time"}
     world.broker.put(OUTCOMES, Stored(sealed(outcome(world, run_id, ref=ref), Pen("worker-0"), LOG)))
     at_rest(world)
@@ -441,8 +572,8 @@ def test_key_revoked_in_mid_execution(seconds: float) -> None:
     world = a_world(seconds)
     run_id = world.submit(ONE)
     if seconds == LONG:
-        until(world, lambda: of(world, StepClaimed))
-    until(world, lambda: world.executions[run_id, "only", 1])
+        world.until(lambda: of(world, StepClaimed))
+    world.until(lambda: world.executions[run_id, "only", 1])
     busy = next(name for name, worker in world.workers.items() if not worker.is_idle)
     world.revoke(busy)
     world.processes[busy].doom(30)
@@ -455,13 +586,59 @@ def test_poison_outcome() -> None:
     """An outcome that does not fit its step fails the attempt, like every failure; the fleet goes on."""
     world = a_world(1.0)
     run_id = world.submit((planned("only", retries=0),))
-    until(world, lambda: of(world, StepQueued))
+    world.until(lambda: of(world, StepQueued))
     poison = outcome(world, run_id, result=Success(outputs=()))
     world.broker.put(OUTCOMES, Stored(sealed(poison, Pen("worker-0"), LOG)))
     world.submit(CHAIN)
     at_rest(world)
     assert [event.error for event in of(world, StepFailed)] == ["WrongOutputs"]  # type: ignore[attr-defined]
     assert len(of(world, RunSucceeded)) == 1
+
+
+def test_an_outcome_that_the_log_cannot_hold_fails_its_step_and_keeps_no_other_from_being_recorded() -> None:
+    world = a_world(1.0, workers=3, slots=3)
+    world.log.cannot_hold = lambda event: isinstance(event, StepSucceeded) and event.step == "s1"
+    world.submit((planned("s1", retries=0), planned("after", "s1")))
+    world.submit((planned("s2"), planned("s3", "s2")))
+    at_rest(world)
+    failed = of(world, StepFailed)
+    assert [(event.step, event.error) for event in failed] == [("s1", "WrongOutcome")]  # type: ignore[attr-defined]
+    assert len(of(world, RunSucceeded)) == len(of(world, RunFailed)) == 1
+    assert not world.broker.queues["parked"].ready
+
+
+def test_an_outcome_that_the_log_cannot_hold_stands_alone_among_many_that_come_at_once() -> None:
+    world = a_world(1.0, workers=3, slots=2)
+    world.log.cannot_hold = lambda event: isinstance(event, StepSucceeded) and event.step == "s1"
+    world.submit(tuple(planned(each.name, retries=0) for each in SIX))
+    world.until(lambda: len(world.executions) == len(SIX))
+    world.log.away = True
+    world.timeline.run(world.timeline.now + 2.0)
+    world.log.away = False
+    at_rest(world)
+    assert [(event.step, event.error) for event in of(world, StepFailed)] == [("s1", "WrongOutcome")]  # type: ignore[attr-defined]
+    assert {event.step for event in of(world, StepSucceeded)} == {each.name for each in SIX} - {"s1"}  # type: ignore[attr-defined]
+    assert set(world.executions.values()) == {1}
+
+
+def test_a_claim_that_the_log_cannot_hold_is_parked() -> None:
+    world = a_world(LONG)
+    world.log.cannot_hold = lambda event: isinstance(event, StepClaimed)
+    world.submit(ONE)
+    world.until(lambda: world.broker.queues["parked"].ready)
+    world.log.cannot_hold = lambda _: False
+    at_rest(world)
+    assert len(of(world, RunSucceeded)) == 1
+
+
+def test_an_attempt_that_no_worker_can_be_told_of_fails_its_step_and_holds_nobody_up() -> None:
+    world = a_world(1.0)
+    endless = planned("endless", retries=5).model_copy(update={"source": f"m.{'x' * 70_000}"})
+    world.submit((endless, planned("after", "endless"), planned("other")))
+    at_rest(world)
+    assert [(event.step, event.error) for event in of(world, StepFailed)] == [("endless", "TooLarge")]  # type: ignore[attr-defined]
+    assert [event.step for event in of(world, StepSucceeded)] == ["other"]  # type: ignore[attr-defined]
+    assert len(of(world, RunFailed)) == 1
 
 
 def test_nonsense_in_every_queue_is_parked_and_harms_nobody() -> None:
@@ -480,5 +657,5 @@ def test_what_the_coordinator_sends_can_be_read_by_workers() -> None:
     at_rest(world)
     kinds = set()
     for _, data in world.broker.history:
-        kinds.add(opened(data, Keyring(role_by_name), LOG).message.kind)
+        kinds.add(opened(data, Keyring(), LOG).message.kind)
     assert kinds >= {"dispatch", "outcome"}

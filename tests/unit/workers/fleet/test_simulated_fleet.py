@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.support.fleet.checker import check
+from tests.support.fleet.checker import check, check_store
 from tests.support.fleet.faults import FAULTY_FOR, GRACE, disturb
 from tests.support.fleet.world import PACE, World, planned
 from tests.support.soak import rounds
@@ -17,9 +17,14 @@ CHAIN = (planned("a"), planned("b", "a"), planned("c", "b"))
 DIAMOND = (planned("a"), planned("b", "a"), planned("c", "a"), planned("d", "b", "c"))
 WIDE = (*(planned(f"s{number}") for number in range(6)), planned("end", *(f"s{number}" for number in range(6))))
 
-BATCHES = 20
-SEEDS = rounds(100, soak=5_000)
+BATCHES = rounds(10, soak=1_000, ci=100)
+SEEDS = 100
 """In each batch."""
+
+COLLECTED = 0.25
+"""How many of them have somebody who collects garbage."""
+UNPROBED = ("purge queue", "delete queue", "replace")
+"""What takes a probe to be found."""
 
 
 def live(seed: int) -> World:
@@ -33,9 +38,12 @@ def live(seed: int) -> World:
         random,
         workers=random.randint(1, 3),
         slots=random.randint(1, 2),
-        pace=PACE if probing else replace(PACE, probe_every=float("inf")),
+        pace=PACE if probing else replace(PACE, probe_grace=float("inf")),
     )
-    disturb(world, random.randrange(14), without="" if probing else "purge queue")
+    disturb(world, random.randrange(14), without=() if probing else UNPROBED)
+    if random.random() < COLLECTED:
+        world.bytes_of = lambda _, task: f"{task.ref.run_id}/{task.ref.step}"
+        world.start_collector()
     for _ in range(5):
         world.timeline.after(random.random() * 30, partial(world.submit, random.choice((CHAIN, DIAMOND, WIDE))))
     world.timeline.run(FAULTY_FOR)
@@ -43,6 +51,7 @@ def live(seed: int) -> World:
         world.submit(CHAIN)
     world.rest(GRACE)
     check(world)
+    check_store(world)
     return world
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from stackledger.domain.errors import InvalidName
-from stackledger.workers.fleet.ports import OUTCOMES, PARKED
-from stackledger.workers.fleet.topology import Topology, is_dead_letter
+from stackledger.workers.fleet.broker.topology import Topology, is_dead_letter
+from stackledger.workers.fleet.protocol.ports import OUTCOMES, PARKED
 
 TOPOLOGY = Topology("log", "orchestrator", ("default", "gpu"))
 EVERY = ("default", "gpu", OUTCOMES, PARKED)

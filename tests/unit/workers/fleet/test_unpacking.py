@@ -16,10 +16,10 @@ from stackledger.domain.events.runs import Kept
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
 from stackledger.pipelines.archive import MANIFEST, packed
 from stackledger.pipelines.archive_format import BLOCK, END, Unfit, check_apart, header, padding
-from stackledger.workers.fleet import unpacking
-from stackledger.workers.fleet.unpacking import CodeCache, unpack
+from stackledger.workers.fleet.execution import unpacking
+from stackledger.workers.fleet.execution.unpacking import CodeCache, unpack
 
-_SAYS = json.dumps({"paths": [""], "requirements": []}).encode()
+_SAYS = json.dumps({"paths": [""]}).encode()
 
 
 def _member(name: str, data: bytes = b"", *, executable: bool = False) -> bytes:
@@ -61,7 +61,7 @@ def test_every_tree_comes_out_as_it_was_packed(
         if path.is_file()
     }
     assert found == files
-    assert unpacked.paths == (folder / "out",)
+    assert unpacked == (folder / "out",)
 
 
 def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:
@@ -70,15 +70,11 @@ def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:
     (root / "src/pkg/__init__.py").write_text("x = 1")
     (root / "run.sh").write_text("#!/bin/sh")
     (root / "run.sh").chmod(0o755)
-    archive = packed(root, search_path=[str(root), str(root / "src")], requirements=["numpy>=2"])
+    archive = packed(root, search_path=[str(root), str(root / "src")])
     unpacked = unpack(archive.data, tmp_path / "out")
-    assert unpacked.paths == (tmp_path / "out", tmp_path / "out/src")
-    assert unpacked.requirements == ("numpy>=2",)
+    assert unpacked == (tmp_path / "out", tmp_path / "out/src")
     assert (tmp_path / "out/src/pkg/__init__.py").read_text() == "x = 1"
-    assert (
-        packed(tmp_path / "out", search_path=[str(path) for path in unpacked.paths], requirements=["numpy>=2"]).data
-        == archive.data
-    )
+    assert packed(tmp_path / "out", search_path=[str(path) for path in unpacked]).data == archive.data
 
 
 def _foreign(change: Callable[[tarfile.TarInfo], None], data: bytes = b"") -> bytes:
@@ -149,10 +145,10 @@ _HOSTILE = {
     "no manifest": _member("a") + END,
     "manifest that is no JSON": _archive(manifest=b"{"),
     "manifest nested deeply": _archive(manifest=b"[" * 100_000),
-    "manifest of something else": _archive(manifest=b'{"paths": [1], "requirements": []}'),
-    "manifest that says more": _archive(manifest=b'{"paths": [], "requirements": [], "run": "x"}'),
-    "path out of the tree": _archive(manifest=b'{"paths": ["../.."], "requirements": []}'),
-    "absolute path": _archive(manifest=b'{"paths": ["/tmp"], "requirements": []}'),
+    "manifest of something else": _archive(manifest=b'{"paths": [1]}'),
+    "manifest that says more": _archive(manifest=b'{"paths": [], "run": "x"}'),
+    "path out of the tree": _archive(manifest=b'{"paths": ["../.."]}'),
+    "absolute path": _archive(manifest=b'{"paths": ["/tmp"]}'),
 }
 
 

@@ -1,0 +1,1 @@
+"""Executing a step in a process of its own, and what it needs: code, a log."""

@@ -1,0 +1,1 @@
+"""What coordinators and workers say to each other, and when; without input or output."""

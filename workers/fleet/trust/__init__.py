@@ -1,0 +1,1 @@
+"""Keys of the fleet, where private ones are kept, and whose word counts."""
