@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from stackledger.client import Client
     from stackledger.pipelines.context import get_step_context
     from stackledger.pipelines.pipeline import pipeline
+    from stackledger.pipelines.resources import ResourceSettings
     from stackledger.pipelines.step import StepRetryConfig, step
 
 __version__ = "0.1.0"
 
-__all__ = ["Client", "StepRetryConfig", "get_step_context", "pipeline", "step"]
+__all__ = ["Client", "ResourceSettings", "StepRetryConfig", "get_step_context", "pipeline", "step"]
 
 _HOMES = {
     "Client": "stackledger.client",
+    "ResourceSettings": "stackledger.pipelines.resources",
     "StepRetryConfig": "stackledger.pipelines.step",
     "get_step_context": "stackledger.pipelines.context",
     "pipeline": "stackledger.pipelines.pipeline",

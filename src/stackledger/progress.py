@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from stackledger.domain.errors import raised, sentence
+from stackledger.domain.events.fleet import Because, RunCancelled, StepClaimed, StepLost, StepQueued
 from stackledger.domain.events.runs import (
     RunFailed,
     RunStarted,
@@ -23,9 +25,16 @@ from stackledger.domain.names import visible
 from stackledger.workers.step_log import Tee, talk
 
 if TYPE_CHECKING:
-    from stackledger.domain.event import Recorded
+    from stackledger.domain.event import Event, Recorded
 
 _SECOND = 1_000_000
+_LOST: dict[Because, str] = {
+    "lease ran out": "its worker says nothing any more",
+    "delivered too often": "it was given back too often",
+    "worker gave it back": "its worker gave it back",
+    "worker's key was revoked": "its worker's key was revoked",
+    "its message was parked": "its message was parked",
+}
 _FRAME_SECONDS = 0.08
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_FRAMES = "-\\|/"
@@ -52,41 +61,62 @@ class Lines:
         """Say what happened, if it is of interest while a run goes on."""
         line = self._line(recorded)
         if line is not None:
-            # Whoever watched may have gone away, the terminal with them, or a step closed the stream: the run goes on.
-            with contextlib.suppress(OSError, ValueError):
-                self._write(visible(line))
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Say what else is of interest."""
+        # Whoever watched may have gone away, the terminal with them, or a step closed the stream: the run goes on.
+        with contextlib.suppress(OSError, ValueError):
+            self._write(visible(line))
 
     def show(self, stream: TextIO, text: str) -> None:
         """Write what a step printed to the stream that it printed it to; lines are in nobody's way."""
         stream.write(text)
 
-    def _line(self, recorded: Recorded) -> str | None:  # noqa: PLR0911 - one line for each event
+    def _line(self, recorded: Recorded) -> str | None:
         event, time = recorded.event, recorded.envelope.time
+        return self._about_step(event, time) or self._about_run(event, time)
+
+    def _about_run(self, event: Event, time: int) -> str | None:
         match event:
             case RunStarted():
                 self._run_since = time
                 return f"Run {event.name} of the pipeline {event.pipeline} started on the stack {event.stack.name}."
-            case StepStarted():
-                self._since[event.step] = time
-                again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-                return f"Step {event.step} has started{again}."
-            case StepSucceeded():
-                return f"Step {event.step} has finished in {self._took(event.step, time)}."
-            case StepFailed():
-                again = "" if event.retry_at is None else " It will be tried again."
-                said = sentence(raised(event.error, event.message))
-                return f"Step {event.step} has failed after {self._took(event.step, time)}: {said}{again}"
-            case StepSkipped():
-                return f"Step {event.step} is skipped, because of {', '.join(event.because)}."
             case RunSucceeded():
                 return f"The run has finished in {_seconds(time - self._run_since)}."
             case RunFailed():
                 return f"The run has failed after {_seconds(time - self._run_since)}: {event.because}."
+            case RunCancelled():
+                return f"The run was cancelled after {_seconds(time - self._run_since)}."
             case _:
                 return None
 
-    def _took(self, step: str, time: int) -> str:
-        return _seconds(time - self._since.get(step, time))
+    def _about_step(self, event: Event, time: int) -> str | None:  # noqa: PLR0911 - one line for each event
+        match event:
+            case StepStarted():
+                self._since[event.step] = time
+                return f"Step {event.step} has started{_again(event.attempt)}."
+            case StepQueued():
+                self._since[event.step] = time
+                return f"Step {event.step} waits for a worker{_again(event.attempt)}."
+            case StepClaimed():
+                return f"Step {event.step} was claimed by a worker."
+            case StepLost():
+                return f"Step {event.step} got lost, since {_LOST[event.because]}. It will be tried again."
+            case StepSucceeded():
+                return f"Step {event.step} has finished in {self._took(event, time)}."
+            case StepFailed():
+                again = "" if event.retry_at is None else " It will be tried again."
+                said = sentence(raised(event.error, event.message))
+                return f"Step {event.step} has failed after {self._took(event, time)}: {said}{again}"
+            case StepSkipped():
+                return f"Step {event.step} is skipped, because of {', '.join(event.because)}."
+            case _:
+                return None
+
+    def _took(self, event: StepSucceeded | StepFailed, time: int) -> str:
+        by = event.execution
+        return _seconds(time - self._since.get(event.step, time) if by is None else by.ended - by.began)
 
 
 class Screen:
@@ -188,6 +218,7 @@ class LiveLines(Lines):
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen.say)
         self._screen = screen
+        self._open: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Begin to watch."""
@@ -203,9 +234,30 @@ class LiveLines(Lines):
     def happened(self, recorded: Recorded) -> None:
         """Say what happened, and show what is running now."""
         super().happened(recorded)
-        event = recorded.event
+        self._note(recorded.event)
         with contextlib.suppress(OSError, ValueError):
-            self._screen.now_running(self, f"{event.step} is running" if isinstance(event, StepStarted) else None)
+            self._screen.now_running(self, self._going_on())
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case StepStarted() | StepClaimed():
+                self._open[event.step] = "running"
+            case StepQueued():
+                self._open[event.step] = "queued"
+            case StepSucceeded() | StepFailed() | StepLost():
+                self._open.pop(event.step, None)
+            case RunSucceeded() | RunFailed() | RunCancelled():
+                self._open.clear()
+            case _:
+                pass
+
+    def _going_on(self) -> str | None:
+        """Return what goes on now in a few words."""
+        if len(self._open) > 1:
+            counted = Counter(self._open.values())
+            how_many = (f"{counted[how]} {how}" for how in ("running", "queued") if counted[how])
+            return f"{len(self._open)} steps: {', '.join(how_many)}"
+        return next((f"{step} is {how}" for step, how in self._open.items()), None)
 
     def show(self, stream: TextIO, text: str) -> None:
         """Write what a step printed, where nothing is in its way."""
@@ -246,6 +298,10 @@ def _can_write(stream: TextIO, text: str) -> bool:
     except (UnicodeError, LookupError):
         return False
     return True
+
+
+def _again(attempt: int) -> str:
+    return f" (attempt {attempt})" if attempt > 1 else ""
 
 
 def _seconds(microseconds: int) -> str:

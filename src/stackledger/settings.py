@@ -45,7 +45,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Return a JSON file of settings, empty when there is none."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise InvalidValue(

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from stackledger.domain.event import Context, Recorded
     from stackledger.enrolment import Enrolment
     from stackledger.eventlog.handler import CommandHandler
+    from stackledger.eventlog.moves import Standing
     from stackledger.eventlog.postgres import PostgresRecorder
     from stackledger.eventlog.postgres_reader import PostgresReader
     from stackledger.eventlog.postgres_server import Server
+    from stackledger.eventlog.seat import Seat
     from stackledger.eventlog.sqlite import SQLiteRecorder
     from stackledger.eventlog.subjects import SubjectDirectory
     from stackledger.secret_values import SecretValues
@@ -127,6 +129,17 @@ class Ledger:
 
         return PostgresRecorder(self.server)
 
+    def seat(self, orchestrator_id: str) -> Seat:
+        """Return a seat for a coordinator, which opens the log for itself."""
+        if self.address is None:
+            from stackledger.eventlog.seat import FileSeat
+
+            return FileSeat(self.home / "log.db", orchestrator_id)
+        server_at(self.address)  # says which library is missing
+        from stackledger.eventlog.postgres_seat import PostgresSeat
+
+        return PostgresSeat(self.address, orchestrator_id)
+
     @cached_property
     def handler(self) -> CommandHandler:
         """The way in for commands."""
@@ -158,6 +171,13 @@ class Ledger:
         if log_id is None:
             raise LogError(f"The log {self.reader.name} is empty, and it should not be.")
         return log_id
+
+    @property
+    def standing(self) -> Standing:
+        """What the log says of itself now: its id and incarnation, by which fleets call it, and whether it is away."""
+        from stackledger.eventlog.moves import Standing, standing  # no query needs it
+
+        return standing(self.reader) or Standing(self.log_id)
 
     def has_log(self) -> bool:
         """Say whether there is a log; asking makes none."""

@@ -94,6 +94,34 @@ def test_a_pipeline_runs_and_returns_what_its_steps_put_out(local: LocalHome) ->
     ]
 
 
+def test_what_is_not_installed_is_named_before_the_run_begins(local: LocalHome) -> None:
+    needing = step(name="needing", settings={"docker": {"requirements": ["no-such-package>=2", "pydantic>=1000"]}})
+
+    @pipeline(settings={"docker": {"requirements": ["pydantic>=2", "no-such-package>=2"]}})
+    def several() -> None:
+        needing(free)()
+        step(name="other")(free)()
+
+    with pytest.raises(PipelineError) as refused:
+        local.run(several.plan())
+    assert "no-such-package>=2 for 'needing' and 'other'; pydantic>=1000 (there is 2." in str(refused.value)
+    assert str(refused.value).endswith(" for 'needing'. pip install 'no-such-package>=2' 'pydantic>=1000'")
+    assert local.story() == []
+
+
+def free() -> None:
+    CALLS.append("free")
+
+
+def test_what_is_installed_is_not_in_the_way(local: LocalHome) -> None:
+    @pipeline(settings={"docker": {"requirements": ["pydantic>=2", "no-such-package; python_version < '3'"]}})
+    def single() -> None:
+        step(free)()
+
+    local.run(single.plan())
+    assert CALLS == ["free"]
+
+
 def test_each_change_of_state_is_one_append(local: LocalHome) -> None:
     appends: list[int] = []
     append = local.recorder.append
@@ -272,6 +300,46 @@ def test_whatever_a_step_does_wrong_fails_it_with_clear_words(
     assert CALLS == ["silent 1"]
     with pytest.raises(RunFailed):
         finished.raise_if_failed()
+
+
+@step
+def anything(what: str) -> Any:
+    return {"text": "five", "number": 5, "nothing": None, "list": [1]}[what]
+
+
+@step
+def takes(value: float) -> None: ...
+
+
+@step
+def takes_if_any(value: float = None) -> None:  # type: ignore[assignment]  # noqa: RUF013
+    ...
+
+
+@step
+def takes_several(value: tuple[int, ...]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("what", "taker", "words"),
+    [
+        ("number", takes, None),
+        ("nothing", takes_if_any, None),
+        ("list", takes_several, None),
+        ("text", takes, "The input 'value' is 'one::anything::output', which is of the type str, not float."),
+        ("nothing", takes, "which is of the type NoneType, not float."),
+        ("number", takes_several, "which is of the type int, not tuple[int, ...]."),
+    ],
+)
+def test_an_input_that_turns_out_to_be_of_another_type_fails_its_step(
+    local: LocalHome, what: str, taker: Any, words: str | None
+) -> None:
+    def one() -> None:
+        taker(anything(what))
+
+    local.finish(planned(one))
+    failures = [recorded.event for recorded in local.recorded() if isinstance(recorded.event, StepFailed)]
+    assert [words is not None and words in failure.message for failure in failures] == [True] * (words is not None)
 
 
 @step

@@ -224,3 +224,45 @@ def test_a_user_who_acts_in_two_places_for_the_first_time_is_enrolled_once(clien
     ada.create_stack_component("two", "local", "artifact_store")
     ada.close()
     assert _types(client)[before:] == ["subject.enrolled", "component.registered", "component.registered"]
+
+
+@pytest.mark.parametrize(
+    ("change", "taken_away"),
+    [
+        (lambda client: client.activate_stack("mine", everywhere=True), "stack"),
+        (lambda client: client.update_stack("mine", labels={"a": "b"}), "stack"),
+        (lambda client: client.create_stack("other", parts(artifact_store="mine")), "stack"),
+        (lambda client: client.update_stack_component("free", "artifact_store", labels={"a": "b"}), "component"),
+        (lambda client: client.create_secret("other", {"key": "value"}), "secret"),
+        (lambda client: client.update_secret("mine", add_or_update_values={"key": "value"}), "secret"),
+    ],
+)
+def test_a_change_is_made_even_where_somebody_takes_away_at_once_what_it_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch, change: Callable[[Client], Any], taken_away: str
+) -> None:
+    client.create_stack_component("mine", "local", "artifact_store")
+    client.create_stack_component("free", "local", "artifact_store")
+    client.create_stack("mine", parts(artifact_store="mine"))
+    client.create_secret("mine", {"first": "value"})
+    way = "_change_values" if taken_away == "secret" else "_change"  # nobody else comes in while values change
+    change_in_log = getattr(Client, way)
+
+    def followed(session: Client, *arguments: Any, **options: Any) -> Any:
+        handled = change_in_log(session, *arguments, **options)
+        monkeypatch.setattr(Client, way, change_in_log)
+        body = handled.events[0].event.model_dump()
+        other = Client(environment={**os.environ, "STACKLEDGER_USER": "other"})
+        match taken_away:
+            case "stack":
+                other.delete_stack(body["stack_id"])
+            case "component":
+                other.delete_stack_component(body["component_id"], "artifact_store")
+            case _:
+                other.delete_secret(body["secret_id"])
+        other.close()
+        return handled
+
+    monkeypatch.setattr(Client, way, followed)
+    made = change(client)
+    assert made.name in {"mine", "other", "free"}
+    assert made.id

@@ -30,6 +30,15 @@ def text(given: object, what: str) -> str:
     return given
 
 
+def at_most(given: object, what: str, most: int) -> None:
+    """Refuse a text, which may be missing, of more characters."""
+    if given is not None and len(text(given, what)) > most:
+        raise InvalidValue(
+            f"{what} has {len(str(given)):,} characters, and may have {most:,}.",
+            hint="Keep what is longer elsewhere, and say where.",
+        )
+
+
 def number(given: object, what: str) -> int:
     """Return a whole number, or raise InvalidValue."""
     if not isinstance(given, int) or isinstance(given, bool):

@@ -5,7 +5,7 @@ Queries and results are imported where they are used: commands about the registr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from stackledger.client import arguments
@@ -13,16 +13,24 @@ from stackledger.client.components import ComponentClient
 from stackledger.client.moments import iso
 from stackledger.client.results import Page
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import FlavorError, NotFound, StackledgerError, raised
+from stackledger.domain.errors import FlavorError, NotFound, Refused, StackledgerError, raised
 from stackledger.domain.names import quoted
 
 if TYPE_CHECKING:
+    from stackledger.client.collecting import Collector
+    from stackledger.client.collection_results import Garbage
     from stackledger.client.run_results import Artifact
+    from stackledger.domain.collection import CollectionCommand
+    from stackledger.domain.event import Event
     from stackledger.domain.ports import ArtifactStore
     from stackledger.flavors.resolving import Redactor
     from stackledger.pipelines.responses import ArtifactResponse
     from stackledger.projections.engine import View
     from stackledger.projections.run_queries import ArtifactRow
+
+
+GRACE_DAYS = 7.0
+"""How long garbage must have been there before it is condemned, and from then until it may be collected."""
 
 
 class ArtifactClient(ComponentClient):
@@ -70,6 +78,68 @@ class ArtifactClient(ComponentClient):
             return row, run_queries.run(view, row.run_id, prefix=False).stack
 
         return self._loadable(*self._read(query))
+
+    def find_garbage(self, artifact_store: str | None = None, *, grace: float = GRACE_DAYS) -> list[Garbage]:
+        """Return what is in an artifact store that nothing in the log refers to, and what pruning would do with it.
+
+        The store is that of the active stack unless it is named, by id or name; `grace` is in days.
+        """
+        return self._collector(artifact_store, grace).found()
+
+    def prune_artifacts(
+        self, artifact_store: str | None = None, *, grace: float = GRACE_DAYS, not_shared: bool = False
+    ) -> list[Garbage]:
+        """Condemn garbage in an artifact store, collect what was condemned and is due, and return what was done.
+
+        In a dry run nothing is changed. Refused where another log, or a copy of this one, may refer to objects in the
+        store, unless the caller says that it is `not_shared`, which is kept in mind.
+        """
+        collector = self._collector(artifact_store, grace)
+        if self._dry_run:
+            return collector.found()
+        self._context()  # refuses where nothing can come into the log, before anything is changed
+        collector.refuse_shared(not_shared=not_shared)
+        return collector.collected()
+
+    def sharing_of(self, artifact_store: str | None = None) -> str | None:
+        """Return in words why another log may refer to what is in an artifact store; None if none is known to do.
+
+        Where one may, nothing is pruned there, unless somebody says that the store is not shared.
+        """
+        return self._collector(artifact_store, GRACE_DAYS).sharing()
+
+    def _collector(self, name: str | None, grace: float) -> Collector:
+        from stackledger.client.collecting import Collector, seconds_of
+        from stackledger.domain.collection import DECIDER
+        from stackledger.domain.ports import CollectableStore
+
+        row, _ = self._seen_component(ComponentType.ARTIFACT_STORE, name)
+        pinned = {
+            "id": row.id,
+            "name": row.name,
+            "type": row.type,
+            "flavor": row.flavor,
+            "configuration": row.configuration,
+        }
+        store = self._store({"components": [pinned]})
+        if not isinstance(store, CollectableStore):
+            raise Refused(
+                f"Garbage cannot be collected out of the artifact store {row.name!r}: its flavor {row.flavor!r} lacks"
+                " what that takes.",
+                hint="Its class needs the methods of stackledger.domain.ports.CollectableStore.",
+            )
+
+        def decide(command: CollectionCommand) -> Sequence[Event]:
+            return [recorded.event for recorded in self._change(DECIDER, command).events]
+
+        return Collector(
+            store_id=row.id,
+            name=row.name,
+            store=store,
+            ledger=self._ledger,
+            decide=decide,
+            grace=seconds_of(grace),
+        )
 
     def _artifacts(
         self,
@@ -170,7 +240,8 @@ def _artifact(row: ArtifactRow) -> Artifact:
         id=row.id,
         name=row.name,
         version=row.version,
-        run=row.run_id,
+        run=row.run or row.run_id,
+        run_id=row.run_id,
         step=row.step,
         output=row.output,
         data_type=row.data_type,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stackledger.client import arguments
 from stackledger.client.arguments import kind_of
 from stackledger.client.results import Component, Page
 from stackledger.client.session import Session
-from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import NotFound, near_names
+from stackledger.domain.component_types import REQUIRED, ComponentType
+from stackledger.domain.errors import NotFound, StackledgerError, near_names
 from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 from stackledger.settings import working_directory
@@ -56,7 +58,7 @@ class ComponentClient(Session):
         if flavor and not found.total:
             from stackledger.flavors import catalogue  # takes longer than a query
 
-            catalogue.find(kind, flavor, self._read(registered_flavors, as_of))
+            catalogue.find(kind, flavor, partial(self._read, registered_flavors, as_of))
         return found
 
     def get_stack_component(
@@ -177,11 +179,6 @@ class ComponentClient(Session):
         command = components.DeleteComponent(component_id=row.id)
         self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
 
-    def component_logs(self, component_type: str, name: str | None = None) -> list[str]:
-        """Return what the services behind a component wrote: nothing, as long as no flavor runs a service."""
-        self.get_stack_component(component_type, name)
-        return []
-
     def _create_component(
         self,
         kind: ComponentType,
@@ -195,8 +192,8 @@ class ComponentClient(Session):
         from stackledger.domain import components
 
         command = self._register_command(kind, name, flavor, configuration, labels=labels)
-        self._change(components.DECIDER, command, seen=seen)
-        return self.get_stack_component(kind, command.component_id)
+        handled = self._change(components.DECIDER, command, seen=seen)
+        return self._made(handled, lambda as_of: self.get_stack_component(kind, command.component_id, as_of=as_of))
 
     def _register_command(
         self,
@@ -238,8 +235,21 @@ class ComponentClient(Session):
         """Return a flavor's entry and its class, a custom one imported from the working directory or repository too."""
         from stackledger.flavors import catalogue
 
-        entry = catalogue.find(kind, name, self._read(registered_flavors, as_of))
+        entry = catalogue.find(kind, name, partial(self._read, registered_flavors, as_of))
         return entry, catalogue.load(entry, self._search_path())
+
+    def _is_local(self, kind: ComponentType, flavor: str, configuration: Mapping[str, Any], *, otherwise: bool) -> bool:
+        """Say whether one machine alone can use a component: what `otherwise` says where that cannot be known here.
+
+        Values may be there only where the component is used, and so may the class of a custom flavor.
+        """
+        from stackledger.flavors.validation import configured
+
+        try:
+            _, loaded = self._flavor(kind, flavor)
+            return loaded.is_local(configured(loaded, configuration, self._secret_lookup()))
+        except StackledgerError:
+            return otherwise
 
     def _search_path(self) -> list[Path]:
         return [*filter(None, (working_directory(), self._ledger.repository))]
@@ -295,22 +305,73 @@ class ComponentClient(Session):
         from stackledger.domain import components
         from stackledger.flavors.validation import validated
 
-        _, loaded = self._flavor(ComponentType(row.type), row.flavor)
+        kind = ComponentType(row.type)
+        _, loaded = self._flavor(kind, row.flavor)
         checked = validated(loaded, configuration)
+        stranded, seen = self._stranded(row, checked, position)
         command = components.UpdateComponent(
             component_id=row.id,
             configuration=checked,
             labels=dict(labels),
             secret_fields=loaded.config_class.secret_fields(),
             secrets=self._secret_ids(checked),
+            stranded=stranded,
         )
-        return self._changed_component(row, position, command)
+        changed = self._changed_component(row, position, command, seen)
+        if loaded.runs_on_fleet and changed.configuration != row.configuration:
+            self._notify(
+                f"Coordinators and workers of {row.name!r} that run go by its configuration as it was, until they are"
+                f" started again: here by `stackledger {kind.group} down {row.name}`, then `up`; elsewhere workers with"
+                " a new join file."
+            )
+        return changed
 
-    def _changed_component(self, row: ComponentRow, position: int, command: Any) -> Component:
+    def _stranded(
+        self, row: ComponentRow, configuration: Mapping[str, Any], position: int
+    ) -> tuple[frozenset[str], dict[Item, int]]:
+        """Return the ids of the stacks whose orchestrator and artifact store could not be used together any more.
+
+        And what that depends on. As with registrations, nothing is said against what is not known here.
+        """
+        kind = ComponentType(row.type)
+        if kind not in REQUIRED or configuration == row.configuration:
+            return frozenset(), {}
+        orchestrator, store = REQUIRED
+        # A store becomes local beside an orchestrator that is not; an orchestrator ceases to be beside a store that is.
+        parted = kind is store
+        was, will_be = (
+            self._is_local(kind, row.flavor, each, otherwise=kind is orchestrator)
+            for each in (row.configuration, configuration)
+        )
+        if was is will_be or will_be is not parted:
+            return frozenset(), {}
+        from stackledger.domain.uses import uses_item
+
+        other = orchestrator if kind is store else store
+
+        def query(view: View) -> list[tuple[str, ComponentRow]]:
+            partners = {
+                stack.id: stack.components[other.value][0].id for stack in registry_queries.stacks_using(view, row.id)
+            }
+            rows = registry_queries.components_by_id(view, partners.values())
+            return [(stack_id, rows[partner]) for stack_id, partner in partners.items()]
+
+        stranded = frozenset(
+            stack_id
+            for stack_id, partner in self._read(query)
+            if self._is_local(other, partner.flavor, partner.configuration, otherwise=other is orchestrator)
+            is not parted
+        )
+        return stranded, {uses_item(row.id): position}
+
+    def _changed_component(
+        self, row: ComponentRow, position: int, command: Any, seen: Mapping[Item, int] = MappingProxyType({})
+    ) -> Component:
         from stackledger.domain import components
 
-        self._change(components.DECIDER, command, seen={components.component_item(row.id): position})
-        return self.get_stack_component(row.type, row.id)
+        seen = {components.component_item(row.id): position, **seen}
+        handled = self._change(components.DECIDER, command, seen=seen)
+        return self._made(handled, lambda as_of: self.get_stack_component(row.type, row.id, as_of=as_of))
 
 
 def registered_flavors(view: View) -> list[tuple[ComponentType, str, str]]:

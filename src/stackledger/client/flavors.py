@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stackledger.client import arguments
@@ -85,10 +86,10 @@ class FlavorClient(ComponentClient):
         from stackledger.flavors import catalogue
 
         arguments.text(name, "The name of a flavor")
-        registered = self._read(registered_flavors, as_of)
+        registered = partial(self._read, registered_flavors, as_of)
         if component_type is not None:
             return catalogue.find(kind_of(component_type), name, registered)
-        entries = catalogue.entries(None, registered)
+        entries = catalogue.entries(None, registered())
         found = [entry for entry in entries if folded(entry.name) == folded(name)]
         if not found:
             raise NotFound(

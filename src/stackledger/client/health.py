@@ -13,7 +13,7 @@ from stackledger.client.runs import RunClient
 from stackledger.client.secrets import SecretClient
 from stackledger.client.stacks import StackClient
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import Refused, StackledgerError, raised
+from stackledger.domain.errors import LogMoved, Refused, StackledgerError, raised
 from stackledger.projections import registry_queries
 from stackledger.settings import forget_half_written
 
@@ -53,6 +53,10 @@ class HealthClient(StackClient, SecretClient, RunClient):
         from stackledger import __version__
 
         stack, scope = self.active_stack_and_scope()
+        try:
+            self._refuse_if_moved()
+        except LogMoved as error:
+            self._notify(str(error))
         if self._ledger.server is not None:
             from stackledger.eventlog.postgres_health import wrong
 
@@ -76,24 +80,29 @@ class HealthClient(StackClient, SecretClient, RunClient):
 
         return findings(self._ledger, self._dead, self._artifact_stores)
 
-    def clean(self, *, all: bool = False) -> str:  # noqa: A002 - the option's name
-        """Remove views and leavings, which can all be made again; with `all` move the log and artifacts aside too."""
+    def clean(self, *, all: bool = False) -> Path | None:  # noqa: A002 - the option's name
+        """Remove views and leavings, which can all be made again.
+
+        With `all` move the log and artifacts aside too, into the folder that is returned.
+        """
         _ = self._ledger.log_id
         if all and self._ledger.server is not None:
             raise Refused(
                 f"The log {self._ledger.server.name} is not only of this home, so it stays where it is.",
                 hint="Without --all this home is cleaned; another database can have a log of its own.",
             )
+        if all:
+            self._refuse_while_fleet_runs()
         self._end_dead_runs()
         self._sweep()
         if not all:
             self._ledger.remove_views()
-            return "Removed the views and what dead processes left; the log is as it was."
-        aside = self._move_aside()
-        return f"Moved the log and the artifacts to {aside}; the next command begins a new log."
+            return None
+        return self._move_aside()
 
     def _move_aside(self) -> Path:
         from stackledger.eventlog.lock import FileLock
+        from stackledger.projections import run_queries
 
         home = self._ledger.home
         aside = home / f"old-{datetime.now(tz=UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -101,11 +110,11 @@ class HealthClient(StackClient, SecretClient, RunClient):
         _ = self._ledger.recorder
         self._ledger.close()
         with FileLock(home / "log.lock"):
-            running = self._unfinished()
+            running = self._read(run_queries.unfinished_runs)
             if running:
                 raise Refused(
                     f"{len(running)} runs go on, so the log stays where it is.",
-                    hint="Wait for them, or interrupt them.",
+                    hint="Wait for them, interrupt them, or, on a fleet, end them with `stackledger run cancel`.",
                 )
             wal = home / "log.db-wal"
             if wal.exists() and wal.stat().st_size:

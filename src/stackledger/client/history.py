@@ -14,12 +14,14 @@ from stackledger.client.results import Page
 from stackledger.client.session import Session
 from stackledger.domain.errors import LogDamaged, NotFound, UsageError, near_names
 from stackledger.domain.names import quoted
+from stackledger.eventlog.moves import standing
 from stackledger.eventlog.stored import unpacked
 from stackledger.projections.listing import check_page, sorted_by
 
 if TYPE_CHECKING:
     from stackledger.client.log_results import Change, LogEvent
     from stackledger.eventlog.stored import StoredEvent
+    from stackledger.projections.engine import View
     from stackledger.projections.history import FieldChange
 
 _SORT_KEYS: dict[str, Callable[[StoredEvent], Any]] = {
@@ -103,11 +105,12 @@ class HistoryClient(Session):
         """Return how many events there are, of which types, since when, and how large the log is."""
         log_id = self._ledger.log_id
         reader = self._ledger.reader
-        head, types = reader.head(), reader.counts_by_type()
+        head, types, found = reader.head(), reader.counts_by_type(), standing(reader)
         ends = (next(self._readable(each, each, newest_first=False), None) for each in (1, head))
         oldest, latest = (end and self._event_if_readable(end) for end in ends)
         return {
             "log_id": log_id,
+            "incarnation": found.incarnation or None if found else None,
             "path": reader.name,
             "events": sum(types.values()),
             "position": head,
@@ -147,14 +150,26 @@ class HistoryClient(Session):
         return self._changes(self._read(query, as_of))
 
     def diff_stack(self, name: str | None, start: str | int, end: str | int | None = None) -> list[dict[str, Any]]:
-        """Return what differs between two moments of a stack, field by field, its components' configuration too."""
-        from stackledger.projections import history
+        """Return what differs between two moments of a stack, field by field, its components' configuration too.
 
-        stack = self._read(
-            lambda view: self._active(view)[0].stack.id if name is None else history.stack_id(view, name)
+        Raises NotFound where the stack was there at neither. One that was restored is compared with what it was before.
+        """
+        from stackledger.projections import history
+        from stackledger.projections.registry_queries import names_of_stacks
+
+        def known(view: View) -> tuple[str, str]:
+            stack = self._active(view)[0].stack.id if name is None else history.stack_id(view, name)
+            return stack, names_of_stacks(view, [stack])[stack]
+
+        stack, last_name = self._read(known)
+        before, after = (
+            self._read(lambda view: history.stack_facts(view, stack, last_name), moment) for moment in (start, end)
         )
-        before = self._read(lambda view: history.stack_facts(view, stack), start)
-        after = self._read(lambda view: history.stack_facts(view, stack), end)
+        if not (before or after):
+            raise NotFound(
+                f"There was no stack {last_name!r} at either moment.",
+                hint=f"`stackledger stack history {last_name}` says when there was.",
+            )
         return [_field(change, {}) for change in history.differences(before, after)]
 
     def _changes(self, entries: list[Any]) -> list[Change]:

@@ -5,18 +5,33 @@ from typing import Any, NamedTuple
 
 
 class Step(NamedTuple):
-    """A step of a run. Times are ISO 8601 in UTC; `inputs` are the digests, `outputs` the ids of artifacts."""
+    """A step of a run. Times are ISO 8601 in UTC; `inputs` are the digests, `outputs` the ids of artifacts.
+
+    `requirements`, as pip takes them, have to be installed where it runs.
+
+    `because` names the failed steps for which it was skipped, `retry_at` says when a failed one is tried again. On a
+    fleet `queued` says since when it waits in which `queue`, `worker` whose key took up the `execution` that counts, by
+    its name, or by its id, `worker_id`, where the log knows no such key.
+    """
 
     name: str
     status: str
     attempt: int
+    queued: str | None
     started: str | None
     ended: str | None
     upstream: list[str]
     parameters: dict[str, Any]
+    requirements: list[str]
     inputs: dict[str, Any]
     outputs: dict[str, str]
     error: str | None
+    because: list[str]
+    retry_at: str | None
+    queue: str | None
+    execution: str | None
+    worker: str | None
+    worker_id: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON."""
@@ -52,6 +67,7 @@ class Artifact(NamedTuple):
     name: str
     version: int
     run: str
+    run_id: str
     step: str
     output: str
     data_type: str

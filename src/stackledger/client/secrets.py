@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stackledger.client.home_results import Secret
     from stackledger.domain.event import Item
     from stackledger.domain.secrets import CreateSecret, DeleteSecret, UpdateSecret
+    from stackledger.eventlog.handler import Handled
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import SecretRow
 
@@ -50,12 +51,17 @@ class SecretClient(Session):
     ) -> Secret:
         """Return a secret by id, name or what begins one: `get_secret("aws").secret_values["key"]`.
 
-        It has no values without `reveal`, or as of an earlier moment: those are not kept.
+        It has no values without `reveal`, or as of an earlier moment: those are not kept. Where a step asks, they are
+        `***` in all that it prints from then on.
         """
         row = self._read(
             lambda view: registry_queries.secret(view, name_id_or_prefix, prefix=allow_partial_name_match), as_of
         )
         values = self._ledger.secret_values.read(row.id) if reveal and as_of is None else {}
+        if values:
+            from stackledger.workers.step_log import keep_secret
+
+            keep_secret(values.values())
         return _secret(row, self._names(), values)
 
     def create_secret(self, name: str, values: Mapping[str, str]) -> Secret:
@@ -66,8 +72,8 @@ class SecretClient(Session):
         arguments.text(name, "The name of a secret")
         kept = arguments.texts_by_key(values, "The values of a secret")
         command = secrets.CreateSecret(secret_id=new_id(), name=name, keys=tuple(kept))
-        self._change_values(command, kept)
-        return self.get_secret(command.secret_id, reveal=False)
+        handled = self._change_values(command, kept)
+        return self._made(handled, lambda as_of: self.get_secret(command.secret_id, reveal=False, as_of=as_of))
 
     def update_secret(
         self,
@@ -89,11 +95,12 @@ class SecretClient(Session):
         seen = {secrets.secret_item(row.id): position}
         if new_name is not None:
             arguments.alone(new_name, put, remove)
-            self._change(secrets.DECIDER, secrets.RenameSecret(secret_id=row.id, name=new_name), seen=seen)
+            rename = secrets.RenameSecret(secret_id=row.id, name=new_name)
+            handled = self._change(secrets.DECIDER, rename, seen=seen)
         else:
             command = secrets.UpdateSecret(secret_id=row.id, put=tuple(put), remove=remove)
-            self._change_values(command, {**put, **dict.fromkeys(remove)}, seen=seen)
-        return self.get_secret(row.id, reveal=False)
+            handled = self._change_values(command, {**put, **dict.fromkeys(remove)}, seen=seen)
+        return self._made(handled, lambda as_of: self.get_secret(row.id, reveal=False, as_of=as_of))
 
     def delete_secret(self, name_id_or_prefix: str) -> None:
         """Delete a secret that no configuration refers to, and its values."""
@@ -109,14 +116,14 @@ class SecretClient(Session):
         values: Mapping[str, str | None],
         *,
         seen: Mapping[Item, int] | None = None,
-    ) -> None:
+    ) -> Handled[Any]:
         """Have a command decided, and these values kept or forgotten if it is, whatever dies in between."""
         from stackledger.domain import secrets
 
         context = self._context()
         kept = self._ledger.secret_values.changing(context, command.secret_id, values)
         with nullcontext() if self._dry_run else kept:
-            self._change(secrets.DECIDER, command, seen=seen, context=context)
+            return self._change(secrets.DECIDER, command, seen=seen, context=context)
 
     def _seen_secret(self, name: str) -> tuple[SecretRow, int]:
         """Return a secret that is to be changed, and the position at which it was seen."""

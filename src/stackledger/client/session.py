@@ -21,14 +21,20 @@ if TYPE_CHECKING:
     from stackledger.domain.decider import Decider
     from stackledger.domain.event import Context, Item
     from stackledger.eventlog.handler import Handled
+    from stackledger.eventlog.stored import StoredEvent
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import ActiveStack, StackRow
+    from stackledger.projections.run_queries import RunRow
 
     Command = TypeVar("Command")
     State = TypeVar("State")
     Result = TypeVar("Result")
 
 ACTIVE_STACK = "STACKLEDGER_ACTIVE_STACK"
+
+MAX_REASON = 2_000
+MAX_TICKET = 200
+"""Characters. Each event of a change repeats both, and lists show them."""
 
 _SCOPES = {"environment": "environment", "repository": "repository", "user": "global", "default": "global"}
 
@@ -91,8 +97,11 @@ class Session:
         return self._ledger.views.read(looked, past=as_of is not None)
 
     def _context(self) -> Context:
-        """Return the context of a new command: who, from where, when and why."""
+        """Return the context of a new command: who, from where, when and why. LogMoved where the log is away."""
         self._names()  # tells of a lost directory before anybody new comes into it
+        self._refuse_if_moved()
+        arguments.at_most(self._reason, "The reason", MAX_REASON)
+        arguments.at_most(self._ticket, "The ticket", MAX_TICKET)
         return self._ledger.context(reason=self._reason, ticket=self._ticket, dry_run=self._dry_run)
 
     def _change(
@@ -139,6 +148,16 @@ class Session:
             raise ViewsUnusable(f"{made} {error.message}", hint=error.hint) from error
         return handled
 
+    def _made(self, handled: Handled[Any], read: Callable[[int | None], Result]) -> Result:
+        """Return what a change made as it is now or, where somebody took it away since, as the change left it.
+
+        `read` takes the position to look at, None for now.
+        """
+        try:
+            return read(None)
+        except NotFound:
+            return read(handled.known.position)
+
     def _names_of(self, ids: Collection[str]) -> dict[str, str]:
         """Return the names of stacks and components by id; those that cannot be read now are left out."""
         with suppress(StackledgerError):
@@ -150,17 +169,47 @@ class Session:
             )
         return {}
 
-    def _end_dead_runs(self) -> None:
-        """Append the end of every run of this home whose process died."""
+    def _end_dead_runs(self, driven: Sequence[RunRow] | None = None) -> None:
+        """Append the end of every run of this home whose process died. Those of a fleet are nobody's to judge here.
+
+        `driven` are the runs that had not ended just now, for who knows them already.
+        """
         from stackledger.projections import run_queries
         from stackledger.workers.run_files import dead_runs
 
-        unfinished = {row.id: row.name for row in self._read(run_queries.unfinished_runs) if self._is_ours(row.owner)}
-        for run_id in dead_runs(self._ledger.home, unfinished):
+        driven = self._read(run_queries.driven_runs) if driven is None else driven
+        unfinished = {row.id: row.name for row in driven if self._is_ours(row.owner)}
+        dead = dead_runs(self._ledger.home, unfinished)
+        if dead and self._moved() is not None:
+            return  # nothing comes into a log that is away
+        for run_id in dead:
             from stackledger.workers.local import end_dead_run  # hardly ever needed, and heavy
 
             if end_dead_run(self._ledger.handler, self._ledger.home, run_id, self._context()):
                 self._notify(f"The process of the run {unfinished[run_id]!r} had died: it has failed.")
+
+    def _refuse_if_moved(self) -> None:
+        moved = self._moved()
+        if moved is not None:
+            from stackledger.eventlog.moves import moved_away
+
+            raise moved_away(self._ledger.reader.name, moved, self._names())
+
+    def _moved(self) -> StoredEvent | None:
+        """Return the move of a log that goes on somewhere else, None for one that goes on here."""
+        from stackledger.eventlog.moves import newest_move  # only for changes
+
+        return newest_move(self._ledger.reader)
+
+    def _refuse_while_fleet_runs(self) -> None:
+        from stackledger.workers.fleet.local_processes import all_running
+
+        names = [each.name for processes in all_running(self._ledger.home).values() for each in processes]
+        if names:
+            raise Refused(
+                f"In the background {', '.join(names)} work for the log, so it stays where it is.",
+                hint="End them with `stackledger stack down`.",
+            )
 
     def which_log(self) -> str:
         """Say which log this is."""
@@ -178,8 +227,8 @@ class Session:
         if not names and self._ledger.server is None and not self._told_nameless:
             self._told_nameless = True
             self._notify(
-                f"Nobody in this log has a name any more: {self._ledger.home / 'subjects.db'} is gone, or another one."
-                " Put it back before the next change, which begins a new identity for you."
+                f"Nobody in this log has a name here: {self._ledger.home / 'subjects.db'} is gone, or another log's."
+                " Put the one of this log there before the next change, which begins a new identity for you."
             )
         return names
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from stackledger.client import arguments
 from stackledger.client.arguments import kind_of
+from stackledger.client.components import ComponentClient
 from stackledger.client.results import Page, Stack
-from stackledger.client.session import ACTIVE_STACK, Session
-from stackledger.domain.component_types import ComponentType
+from stackledger.client.session import ACTIVE_STACK
+from stackledger.domain.component_types import REQUIRED, ComponentType
 from stackledger.domain.errors import NotFound
 from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
+    from stackledger.domain.components import RegisterComponent
     from stackledger.domain.event import Item
     from stackledger.domain.stack_state import Scope
     from stackledger.projections.engine import View
@@ -26,7 +28,7 @@ Named = Mapping[str, str | Sequence[str]]
 """Components by type (ComponentType or its text): a name or id, or several, the default one first."""
 
 
-class StackClient(Session):
+class StackClient(ComponentClient):
     """Stacks: what there is, which one is active, and every change to them."""
 
     def list_stacks(
@@ -181,9 +183,13 @@ class StackClient(Session):
         row, position = self._seen(name_id_or_prefix)
         return self._changed(row, position, stacks.UnshareStack(stack_id=row.id))
 
-    def delete_stack(self, name_id_or_prefix: str, *, recursive: bool = False) -> None:
-        """Delete a stack that is not active; with `recursive` the components too that no other stack uses."""
+    def delete_stack(self, name_id_or_prefix: str, *, recursive: bool = False) -> list[tuple[str, str]]:
+        """Delete a stack that is not active; with `recursive` the components too that no other stack uses.
+
+        Return the type and name of each component that went with it.
+        """
         from stackledger.domain import stacks
+        from stackledger.domain.events.components import ComponentDeleted
         from stackledger.domain.stack_state import stack_item
 
         context = self._context()
@@ -206,7 +212,12 @@ class StackClient(Session):
             environment_stack_id=self._environment_stack_id(),
             take_along=take_along,
         )
-        self._change(stacks.DECIDER, command, seen={stack_item(row.id): position}, context=context)
+        handled = self._change(stacks.DECIDER, command, seen={stack_item(row.id): position}, context=context)
+        return [
+            (each.event.type.value, each.event.name)
+            for each in handled.events
+            if isinstance(each.event, ComponentDeleted)
+        ]
 
     def activate_stack(self, stack_name_id_or_prefix: str, *, everywhere: bool = False) -> Stack:
         """Make a stack the active one for the repository around, or for the user with `everywhere` or without one."""
@@ -217,10 +228,10 @@ class StackClient(Session):
         row, position = self._seen(stack_name_id_or_prefix)
         command = stacks.ActivateStack(stack_id=row.id, scope=self._scope(context.actor, everywhere=everywhere))
         seen = {named_stack_item(row.id): position}
-        self._change(stacks.DECIDER, command, seen=seen, context=context)
+        handled = self._change(stacks.DECIDER, command, seen=seen, context=context)
         if self._ledger.environment.get(ACTIVE_STACK):
             self._notify(f"{ACTIVE_STACK} is set, so its stack stays the active one in this environment.")
-        return self.get_stack(row.id)
+        return self._made(handled, lambda as_of: self.get_stack(row.id, as_of=as_of))
 
     def activation_scope(self, *, everywhere: bool = False) -> str:
         """Return for whom `activate_stack` activates here: `repository`, or `global`, always so with `everywhere`."""
@@ -263,9 +274,32 @@ class StackClient(Session):
             labels=dict(labels),
             decouple_stores=decouple_stores,
             activate=(self._scope(context.actor),) if activate else (),
+            confined=self._confined(parts),
         )
-        self._change(stacks.DECIDER, command, seen=seen, context=context)
-        return self.get_stack(command.stack_id)
+        handled = self._change(stacks.DECIDER, command, seen=seen, context=context)
+        return self._made(handled, lambda as_of: self.get_stack(command.stack_id, as_of=as_of))
+
+    def _confined(self, parts: Parts, new: Sequence[RegisterComponent] = ()) -> frozenset[str]:
+        """Return which of a stack's orchestrator and artifact store one machine alone can use, as far as is known.
+
+        `new` are components that are registered with the stack. Where it is not known nothing is said against a stack:
+        who runs a pipeline on it finds out.
+        """
+        ids = {kind: parts[kind][0] for kind in REQUIRED if parts.get(kind)}
+        rows = self._read(lambda view: registry_queries.components_by_id(view, ids.values()))
+        if any(row.built_in and row.type == ComponentType.ORCHESTRATOR for row in rows.values()):
+            return frozenset(rows)  # it executes steps here; loading flavors would take an eighth of a registration
+        found = {each.component_id: (each.flavor, each.configuration) for each in new}
+        found |= {row.id: (row.flavor, row.configuration) for row in rows.values()}
+
+        def is_local(kind: ComponentType, *, otherwise: bool) -> bool:
+            known = found.get(ids.get(kind, ""))
+            return otherwise if known is None else self._is_local(kind, *known, otherwise=otherwise)
+
+        orchestrator, store = REQUIRED
+        if is_local(orchestrator, otherwise=True):
+            return frozenset(ids.values())
+        return frozenset({ids[store]}) if is_local(store, otherwise=False) else frozenset()
 
     def _active_id(self, view: View) -> str | None:
         stack = self._active_if_any(view)
@@ -304,7 +338,11 @@ class StackClient(Session):
         from stackledger.domain import stacks
 
         command = stacks.UpdateStack(
-            stack_id=row.id, components=parts, labels=dict(labels), decouple_stores=decouple_stores
+            stack_id=row.id,
+            components=parts,
+            labels=dict(labels),
+            decouple_stores=decouple_stores,
+            confined=self._confined(parts),
         )
         return self._changed(row, position, command, seen)
 
@@ -312,8 +350,8 @@ class StackClient(Session):
         from stackledger.domain import stacks
         from stackledger.domain.stack_state import stack_item
 
-        self._change(stacks.DECIDER, command, seen={**(seen or {}), stack_item(row.id): position})
-        return self.get_stack(row.id)
+        handled = self._change(stacks.DECIDER, command, seen={**(seen or {}), stack_item(row.id): position})
+        return self._made(handled, lambda as_of: self.get_stack(row.id, as_of=as_of))
 
 
 def _stack(row: StackRow, active_id: str | None, names: Mapping[str, str]) -> Stack:

@@ -9,12 +9,13 @@ from stackledger.client.components import ComponentClient
 from stackledger.client.results import Stack
 from stackledger.client.stacks import Parts, StackClient
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import AlreadyExists, Ambiguous, InvalidValue, NotFound
-from stackledger.domain.names import folded, quoted
+from stackledger.domain.errors import AlreadyExists, InvalidValue, NotFound
+from stackledger.domain.names import quoted
 from stackledger.projections import registry_queries
 
 if TYPE_CHECKING:
     from stackledger.domain.components import RegisterComponent
+    from stackledger.domain.stacks import RegisterStack, UpdateStack
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import ComponentRow, StackRow
 
@@ -75,11 +76,13 @@ class TransferClient(StackClient, ComponentClient):
             components=parts,
             labels=labels,
             decouple_stores=decouple_stores,
+            confined=self._confined(parts, new),
         )
         used = [component_id for several in there.values() for component_id in several if component_id is not None]
         seen = {component_item(component_id): position for component_id in used}
-        self._change(stacks.DECIDER, stacks.AssembleStack(new=tuple(new), stack=register), seen=seen)
-        return self.get_stack(register.stack_id)
+        command = stacks.AssembleStack(new=tuple(new), stack=register)
+        handled = self._change(stacks.DECIDER, command, seen=seen)
+        return self._made(handled, lambda as_of: self.get_stack(register.stack_id, as_of=as_of))
 
     def restore_stack(self, name: str, as_of: str | int, *, decouple_stores: bool = False) -> Stack:
         """Make a stack what it was at an earlier moment, by new events.
@@ -92,7 +95,6 @@ class TransferClient(StackClient, ComponentClient):
         from stackledger.domain import stacks
         from stackledger.domain.components import component_item
         from stackledger.domain.stack_state import stack_item
-        from stackledger.eventlog.ids import new_id
 
         def then(view: View) -> tuple[StackRow, dict[str, ComponentRow]]:
             row = _stack_then(view, name)
@@ -108,43 +110,38 @@ class TransferClient(StackClient, ComponentClient):
                 for each in components.values()
                 if each.id not in there
             }
-            return there, same, registry_queries.stack_by_id(view, old.id) or _named(view, name), view.position
+            exists = registry_queries.stack_by_id(view, old.id) or registry_queries.stack_named(view, name)
+            return there, same, exists, view.position
 
         there, same, exists, position = self._read(now)
-        for each in there.values():
-            if each.configuration != components[each.id].configuration:
-                self._notify(
-                    f"The {ComponentType(each.type).words} {each.name!r} has another configuration than then;"
-                    " it stays as it is now, since other stacks may use it."
-                )
+        self._tell_what_stays(there, components)
         again = {
-            each.id: self._registration(ComponentType(each.type), _exported(each))._replace(shared=each.shared)
-            for each in components.values()
-            if each.id not in there and same[each.id] is None
+            gone: self._registration(ComponentType(components[gone].type), _exported(components[gone]))._replace(
+                shared=components[gone].shared
+            )
+            for gone, known in same.items()
+            if known is None
         }
         ids = {**same, **{gone: command.component_id for gone, command in again.items()}}
         parts = {
             ComponentType(kind): tuple(ids.get(ref.id) or ref.id for ref in refs)
             for kind, refs in old.components.items()
         }
-        stack: stacks.RegisterStack | stacks.UpdateStack
-        if exists:
-            stack = stacks.UpdateStack(
-                stack_id=exists.id, components=parts, labels=old.labels, decouple_stores=decouple_stores
-            )
-        else:
-            stack = stacks.RegisterStack(
-                stack_id=new_id(),
-                name=old.name,
-                components=parts,
-                labels=old.labels,
-                shared=old.shared,
-                decouple_stores=decouple_stores,
-            )
+        stack = _restoring(old, exists, parts, decouple_stores=decouple_stores)
+        stack = stack._replace(confined=self._confined(parts, tuple(again.values())))
         command = stacks.AssembleStack(new=tuple(again.values()), stack=stack)
         looked = [stack_item(stack.stack_id), *(component_item(each) for each in same.values() if each)]
-        self._change(stacks.DECIDER, command, seen=dict.fromkeys(looked, position))
-        return self.get_stack(stack.stack_id)
+        handled = self._change(stacks.DECIDER, command, seen=dict.fromkeys(looked, position))
+        return self._made(handled, lambda as_of: self.get_stack(stack.stack_id, as_of=as_of))
+
+    def _tell_what_stays(self, now: Mapping[str, ComponentRow], then: Mapping[str, ComponentRow]) -> None:
+        """Tell of the components that have another configuration than they had."""
+        for each in now.values():
+            if each.configuration != then[each.id].configuration:
+                self._notify(
+                    f"The {ComponentType(each.type).words} {each.name!r} has another configuration than then;"
+                    " it stays as it is now, since other stacks may use it."
+                )
 
     def stack_requirements(self, name: str | None = None, *, as_of: str | int | None = None) -> list[str]:
         """Return the packages that the flavors of a stack's components need, one requirement each."""
@@ -166,7 +163,9 @@ class TransferClient(StackClient, ComponentClient):
             raise AlreadyExists(
                 f"There is another {kind.words} named {row.name!r}, with another flavor or configuration,"
                 " so nothing was changed.",
-                hint=f"Give it another name first: `stackledger {kind.group} rename {row.name} NEW_NAME`.",
+                hint="That one stays as it is: give the other one another name in the file."
+                if row.built_in
+                else f"Give it another name first: `stackledger {kind.group} rename {row.name} NEW_NAME`.",
             )
         return row.id
 
@@ -189,13 +188,25 @@ def _stack_then(view: View, name: str) -> StackRow:
         raise
 
 
-def _named(view: View, name: str) -> StackRow | None:
-    """Return the stack of that very name."""
-    try:
-        row = registry_queries.stack(view, name, prefix=False)
-    except (NotFound, Ambiguous):
-        return None
-    return row if folded(row.name) == folded(name) else None
+def _restoring(
+    old: StackRow, exists: StackRow | None, parts: Parts, *, decouple_stores: bool
+) -> RegisterStack | UpdateStack:
+    """Return the command that makes a stack of what it was: of the one that is there, or anew."""
+    from stackledger.domain import stacks
+    from stackledger.eventlog.ids import new_id
+
+    if exists:
+        return stacks.UpdateStack(
+            stack_id=exists.id, components=parts, labels=old.labels, decouple_stores=decouple_stores
+        )
+    return stacks.RegisterStack(
+        stack_id=new_id(),
+        name=old.name,
+        components=parts,
+        labels=old.labels,
+        shared=old.shared,
+        decouple_stores=decouple_stores,
+    )
 
 
 def _exported(row: ComponentRow) -> dict[str, Any]:

@@ -98,6 +98,93 @@ def test_a_store_that_nothing_was_put_into_is_empty(opened: Opened, tmp_path: Pa
     assert not (tmp_path / "target").exists()
 
 
+def test_objects_are_listed_with_size_and_the_time_by_the_clock_of_the_store(opened: Opened) -> None:
+    before = opened.store.now()
+    stored = [opened.store.put(data) for data in (b"", b"three")]
+    found = sorted(opened.store.objects())
+    assert [(each.digest, each.size) for each in found] == sorted(stored)
+    # Some servers date to the second.
+    assert all(before - 2 < each.changed < opened.store.now() + 2 for each in found)
+    assert list(opened.store.unfinished()) == []
+
+
+def test_what_is_set_aside_is_read_as_before_and_put_anew(opened: Opened, tmp_path: Path) -> None:
+    stored = opened.store.put(b"garbage?")
+    opened.store.set_aside(stored.digest, "c1")
+    opened.store.set_aside(stored.digest, "c1")
+    opened.store.set_aside(ABSENT, "c1")
+    assert list(opened.store.objects()) == []
+    assert [each[:2] for each in opened.store.aside()] == [(stored.digest, "c1")]
+    assert opened.store.get(*stored) == b"garbage?"
+    opened.store.get_file(*stored, tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"garbage?"
+    assert opened.store.exists(stored.digest)
+    opened.store.put(b"garbage?")
+    assert list(opened.store.digests()) == [stored.digest]
+    opened.store.drop(stored.digest, "c1")
+    opened.store.drop(stored.digest, "c1")
+    assert list(opened.store.aside()) == []
+    assert opened.store.get(*stored) == b"garbage?"
+
+
+def test_what_is_dropped_is_missing(opened: Opened) -> None:
+    stored = opened.store.put(b"garbage")
+    opened.store.set_aside(stored.digest, "c1")
+    opened.store.drop(stored.digest, "c2")
+    assert opened.store.exists(stored.digest)
+    opened.store.drop(stored.digest, "c1")
+    assert not opened.store.exists(stored.digest)
+    with pytest.raises(ArtifactMissing):
+        opened.store.get(*stored)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["missing", "put anew"])
+def test_what_is_put_back_is_in_its_place_again(opened: Opened, *, again: bool) -> None:
+    stored = opened.store.put(b"not garbage")
+    opened.store.set_aside(stored.digest, "c1")
+    if again:
+        opened.store.put(b"not garbage")
+    is_aside = opened.store.put_back(stored.digest, "c1")
+    assert [each.digest for each in opened.store.aside()] == [stored.digest] * is_aside
+    assert list(opened.store.digests()) == [stored.digest]
+    opened.store.drop(stored.digest, "c1")
+    opened.store.put_back(stored.digest, "c1")
+    assert opened.store.get(*stored) == b"not garbage"
+    assert list(opened.store.aside()) == []
+
+
+def test_what_was_put_anew_is_not_replaced_by_what_is_put_back(opened: Opened) -> None:
+    stored = opened.store.put(b"whole")
+    opened.tamper(stored.digest, b"other")
+    opened.store.set_aside(stored.digest, "c1")
+    opened.store.put(b"whole")
+    opened.store.put_back(stored.digest, "c1")
+    assert opened.store.get(*stored) == b"whole"
+
+
+def test_a_log_that_signs_in_is_known_to_be_the_first_where_nothing_was_there_before(opened: Opened) -> None:
+    assert opened.store.users() == {}
+    opened.store.sign_in("first")
+    opened.store.put(b"of the first")
+    opened.store.sign_in("first")
+    opened.store.sign_in("second~1")
+    assert opened.store.users() == {"first": True, "second~1": False}
+    opened.store.claim("third")
+    assert opened.store.users() == {"third": True}
+    assert len(list(opened.store.objects())) == 1
+
+
+def test_ids_that_are_paths_are_refused(opened: Opened) -> None:
+    for attempt in (
+        lambda: opened.store.set_aside(ABSENT, "../x"),
+        lambda: opened.store.put_back(ABSENT, ""),
+        lambda: opened.store.drop(ABSENT, "a/b"),
+        lambda: opened.store.sign_in(".."),
+    ):
+        with pytest.raises(ArtifactError, match=r"is not the id of"):
+            attempt()
+
+
 @pytest.mark.parametrize("digest", HOSTILE)
 def test_a_digest_that_is_none_is_refused_everywhere(opened: Opened, digest: str, tmp_path: Path) -> None:
     for attempt in (
@@ -105,6 +192,9 @@ def test_a_digest_that_is_none_is_refused_everywhere(opened: Opened, digest: str
         lambda: opened.store.get_file(digest, 1, tmp_path / "target"),
         lambda: opened.store.exists(digest),
         lambda: opened.store.delete(digest),
+        lambda: opened.store.set_aside(digest, "c1"),
+        lambda: opened.store.put_back(digest, "c1"),
+        lambda: opened.store.drop(digest, "c1"),
     ):
         with pytest.raises(ArtifactError, match=r"is not a SHA-256 digest"):
             attempt()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stackledger.domain.component_types import ComponentType
-from stackledger.domain.errors import ArtifactDamaged, ArtifactError
+from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
 from stackledger.flavors import catalogue
 from stackledger.flavors.local_artifact_store import LocalArtifactStore, LocalArtifactStoreConfig
 from stackledger.flavors.validation import prepare
@@ -30,6 +30,19 @@ def test_a_store_without_a_path_has_a_folder_of_its_own_at_home(tmp_path: Path) 
     store = LocalArtifactStore(LocalArtifactStoreConfig(), home=tmp_path, component_id="c1")
     stored = store.put(b"data")
     assert files_of(tmp_path) == [f"artifacts/c1/sha256/{stored.digest}"]
+
+
+def test_a_folder_that_is_not_on_this_machine_is_said(tmp_path: Path) -> None:
+    flavor = catalogue.load(catalogue.find(ComponentType.ARTIFACT_STORE, "local"))
+    located = flavor.located({}, tmp_path / "home", "c1")
+    assert located == {"path": str(tmp_path / "home/artifacts/c1")}
+    assert flavor.located(located, tmp_path / "another home", "c1") == located
+    elsewhere = local_store(Path(located["path"]))
+    with pytest.raises(ArtifactMissing, match="is not here: there is no such folder"):
+        elsewhere.get("0" * 64, 1)
+    elsewhere.put(b"data")
+    with pytest.raises(ArtifactMissing, match="has no object"):
+        elsewhere.get("0" * 64, 1)
 
 
 def test_preparing_makes_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ import obstore
 import pytest
 
 from stackledger.domain.errors import ArtifactDamaged, ArtifactError, ArtifactMissing
-from stackledger.flavors.object_artifact_store import AT_ONCE, PIECE, ObjectArtifactStore
-from tests.support.artifact_stores import object_store
+from stackledger.flavors.object_artifact_store import AT_ONCE, PIECE
+from tests.support.artifact_stores import AnyObjectStore, object_store
 from tests.support.gcs_fake import fake_gcs
 from tests.support.http_faults import Fault, Front, Request, front_of
 from tests.support.object_servers import BUCKET, ObjectServer
@@ -49,16 +49,16 @@ def front(server: ObjectServer) -> Iterator[Front]:
 
 
 @pytest.fixture
-def store(server: ObjectServer) -> ObjectArtifactStore:
+def store(server: ObjectServer) -> AnyObjectStore:
     return object_store(server.configuration())
 
 
 @pytest.fixture
-def fronted(server: ObjectServer, front: Front) -> ObjectArtifactStore:
+def fronted(server: ObjectServer, front: Front) -> AnyObjectStore:
     return object_store(server.configuration(url=front.url, timeout="3"))
 
 
-def left_in(store: ObjectArtifactStore) -> list[str]:
+def left_in(store: AnyObjectStore) -> list[str]:
     return [found["path"] for page in obstore.list(store._store, "writing") for found in page]
 
 
@@ -67,7 +67,7 @@ def writes_an_object(request: Request) -> bool:
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, LARGE])
-def test_bytes_and_files_of_every_size_come_back(store: ObjectArtifactStore, size: int, tmp_path: Path) -> None:
+def test_bytes_and_files_of_every_size_come_back(store: AnyObjectStore, size: int, tmp_path: Path) -> None:
     data = os.urandom(size)
     stored = store.put(data)
     assert stored == (hashlib.sha256(data).hexdigest(), size)
@@ -82,7 +82,7 @@ def test_bytes_and_files_of_every_size_come_back(store: ObjectArtifactStore, siz
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE])
-def test_what_is_there_is_not_written_again(store: ObjectArtifactStore, size: int) -> None:
+def test_what_is_there_is_not_written_again(store: AnyObjectStore, size: int) -> None:
     data = os.urandom(size)
     key = f"sha256/{hashlib.sha256(data).hexdigest()}"
     obstore.put(store._store, key, data, use_multipart=False, attributes={"Cache-Control": "first"})
@@ -96,7 +96,7 @@ def test_what_is_there_is_not_written_again(store: ObjectArtifactStore, size: in
     )
 
 
-def test_racing_writers_of_a_large_object_all_keep_it(store: ObjectArtifactStore) -> None:
+def test_racing_writers_of_a_large_object_all_keep_it(store: AnyObjectStore) -> None:
     data = os.urandom(LARGE)
     barrier = threading.Barrier(4)
 
@@ -112,7 +112,7 @@ def test_racing_writers_of_a_large_object_all_keep_it(store: ObjectArtifactStore
     assert left_in(store) == []
 
 
-def test_a_damaged_large_object_is_never_handed_out_and_mended(store: ObjectArtifactStore, tmp_path: Path) -> None:
+def test_a_damaged_large_object_is_never_handed_out_and_mended(store: AnyObjectStore, tmp_path: Path) -> None:
     data = os.urandom(LARGE)
     stored = store.put(data)
     obstore.put(store._store, f"sha256/{stored.digest}", data[:-1] + bytes([data[-1] ^ 1]))
@@ -126,14 +126,14 @@ def test_a_damaged_large_object_is_never_handed_out_and_mended(store: ObjectArti
     assert store.get(*stored) == data
 
 
-def test_more_objects_than_fit_on_a_page_are_all_listed(store: ObjectArtifactStore) -> None:
+def test_more_objects_than_fit_on_a_page_are_all_listed(store: AnyObjectStore) -> None:
     blobs = [str(number).encode() for number in range(1100)]
     with ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(store.put, blobs))
     assert sorted(store.digests()) == sorted(each.digest for each in stored)
 
 
-def test_objects_of_others_under_odd_names_are_no_digests_of_ours(store: ObjectArtifactStore) -> None:
+def test_objects_of_others_under_odd_names_are_no_digests_of_ours(store: AnyObjectStore) -> None:
     stored = store.put(b"ours")
     odd = [
         f"sha256/{'A' * 64}",
@@ -152,7 +152,7 @@ def test_objects_of_others_under_odd_names_are_no_digests_of_ours(store: ObjectA
 
 
 def test_an_upload_whose_source_fails_leaves_nothing(
-    store: ObjectArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: AnyObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3 * PIECE))
@@ -217,7 +217,7 @@ def test_leavings_are_swept_by_their_age_whatever_the_stores_clock_says(ahead: i
 
 @pytest.mark.parametrize("size", [0, 1, LARGE])
 def test_a_server_that_fails_for_a_moment_is_asked_again(
-    front: Front, fronted: ObjectArtifactStore, size: int, tmp_path: Path
+    front: Front, fronted: AnyObjectStore, size: int, tmp_path: Path
 ) -> None:
     data = os.urandom(size)
     front.fail(2, 503)
@@ -267,7 +267,7 @@ def test_a_write_whose_answer_is_lost_is_a_write(server: ObjectServer, front: Fr
     assert left_in(store) == []
 
 
-def test_a_deletion_whose_answer_is_lost_is_a_deletion(front: Front, fronted: ObjectArtifactStore) -> None:
+def test_a_deletion_whose_answer_is_lost_is_a_deletion(front: Front, fronted: AnyObjectStore) -> None:
     stored = fronted.put(b"x")
     front.fail(1, "lose answer", lambda request: request.method in {"DELETE", "POST"})
     fronted.delete(stored.digest)
@@ -275,7 +275,7 @@ def test_a_deletion_whose_answer_is_lost_is_a_deletion(front: Front, fronted: Ob
 
 
 def test_an_answer_that_is_cut_is_never_taken_for_the_whole(
-    front: Front, fronted: ObjectArtifactStore, tmp_path: Path
+    front: Front, fronted: AnyObjectStore, tmp_path: Path
 ) -> None:
     data = os.urandom(LARGE)
     stored = fronted.put(data)
@@ -298,7 +298,7 @@ def test_nobody_waits_for_ever_for_an_answer(server: ObjectServer) -> None:
                 attempt()
 
 
-def test_a_store_that_does_what_is_needed_passes_and_keeps_nothing_of_it(store: ObjectArtifactStore) -> None:
+def test_a_store_that_does_what_is_needed_passes_and_keeps_nothing_of_it(store: AnyObjectStore) -> None:
     store.check()
     assert left_in(store) == []
     assert list(store.digests()) == []
@@ -322,9 +322,7 @@ def test_a_missing_bucket_is_told_and_not_taken_for_a_missing_object(server: Obj
 @pytest.mark.parametrize(
     ("method", "what"), [("PUT", "keep"), ("GET", "give back"), ("LIST", "list"), ("DELETE", "del")]
 )
-def test_each_missing_right_is_told(
-    front: Front, fronted: ObjectArtifactStore, method: str, what: str, status: int
-) -> None:
+def test_each_missing_right_is_told(front: Front, fronted: AnyObjectStore, method: str, what: str, status: int) -> None:
     def asked(request: Request) -> str:
         if re.search(r"comp=batch|\?delete", request.path):
             return "DELETE"
@@ -362,7 +360,7 @@ def test_an_address_where_nobody_listens_is_told() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_process_forked_from_one_that_used_it_is_told_instead_of_waiting_for_ever(store: ObjectArtifactStore) -> None:
+def test_a_process_forked_from_one_that_used_it_is_told_instead_of_waiting_for_ever(store: AnyObjectStore) -> None:
     stored = store.put(b"x")
 
     def read() -> None:

@@ -30,7 +30,8 @@ def test_every_option_and_argument_has_help() -> None:
 
 
 _WITHOUT_VIEW = (
-    r"""stack (diff|restore)|(integration|log|projection|config) .*|status|doctor|version|.* (logs|explain)"""
+    r"""stack (diff|restore)|(integration|log|projection|config|worker|dead-letter) .*|key create|status|doctor"""
+    r"""|version|.* (logs|explain|resume)"""
 )
 """Queries that read no view, or as of moments of their own."""
 

@@ -26,6 +26,7 @@ REFUSED = [
     (["stack", "update", "x", "-dv", "a", "--data_validator", "b"], "A stack has one data validator"),
     (["stack", "import"], "Neither a name nor a file"),
     (["artifact-store", "register", "x"], "Missing option '--flavor'"),
+    (["artifact-store", "register", "x", "--flavour=local"], "no option --flavour. Did you mean '--flavor'?"),
     (["artifact-store", "register", "x", "-f", "local", "--path"], "--path has no value"),
     (["artifact-store", "register", "x", "-f", "local", "--path=1", "--path=2"], "more than once"),
     (["artifact-store", "register", "x", "-f", "local", "--path=@missing"], "cannot be read"),
@@ -37,6 +38,9 @@ REFUSED = [
     (["init", "--path", "nul\0byte"], "holds a NUL"),
     (["log", "list", "--page", "99999999999999999999"], "is not in the range"),
     (["stack", "describe", "--as-of", "x" * 10_000], "… (10,002 characters) is neither a position nor a time"),
+    (["worker", "start", "--grace", "nan"], "nan is no number that"),
+    (["worker", "start", "--step-timeout", "inf"], "inf is no number that"),
+    (["artifact", "prune", "--grace", "nan"], "nan is no number that"),
     (["flavor", "list", "--type", "artefact-store"], "Did you mean 'artifact-store'"),
 ]
 

@@ -20,6 +20,8 @@ from stackledger.cli.printing import (
     print_json,
     print_lines,
     print_listing,
+    print_rows,
+    print_stream,
     ticked,
 )
 from stackledger.domain.errors import UsageError
@@ -163,7 +165,21 @@ def test_tsv_is_divided_by_tabulators(capsys: pytest.CaptureFixture[str]) -> Non
     assert list(csv.reader(io.StringIO(capsys.readouterr().out), delimiter="\t")) == [["a", "b"], ["x y", "1\t2"]]
 
 
-@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_numbers_that_are_none_are_texts_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(word: str) -> None:
+        raise ValueError(word)
+
+    item = {"lr": float("nan"), "deep": [{"most": float("inf")}, 1.5], "least": float("-inf")}
+    expected = {"lr": "NaN", "deep": [{"most": "Infinity"}, 1.5], "least": "-Infinity"}
+    print_json(item, "json")
+    assert json.loads(capsys.readouterr().out, parse_constant=refused) == expected
+    print_stream([item], [], "json")
+    assert json.loads(capsys.readouterr().out, parse_constant=refused) == expected
+    print_rows(list(item), [item], "csv")
+    assert capsys.readouterr().out.splitlines()[1] == '"""NaN""","[{""most"": ""Infinity""}, 1.5]","""-Infinity"""'
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml", "csv", "tsv"])
 def test_no_control_character_gets_out(output: str, capsys: pytest.CaptureFixture[str]) -> None:
     print_listing(Listing([{"name": HOSTILE}], [Column(HOSTILE, "name")], title=HOSTILE), output)
     print_details(Details({"name": HOSTILE}, [HOSTILE, Table([HOSTILE], [[HOSTILE]], caption=HOSTILE)]), output)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stackledger.cli.files import write_new
 from stackledger.cli.values import MAX_FILE, file_text, label_changes, pairs, with_files
 from stackledger.domain.errors import UsageError
 
@@ -74,3 +75,9 @@ def test_one_value_comes_from_standard_input(monkeypatch: pytest.MonkeyPatch) ->
     assert with_files({"a": "-"}, stdin=True) == {"a": "s3cret"}
     with pytest.raises(UsageError, match="Only one"):
         with_files({"a": "-", "b": "-"}, stdin=True)
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_left_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_new(tmp_path / "new", "half \ud800")
+    assert not (tmp_path / "new").exists()

@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 from eventsourcing.dcb.api import DCBEvent, DCBQuery, DCBReadResponse
 from eventsourcing.dcb.popo import InMemoryDCBRecorder
+from eventsourcing.persistence import IntegrityError
 
 from stackledger.domain.decider import Decider
 from stackledger.domain.errors import (
@@ -210,6 +211,14 @@ def test_a_known_state_is_only_brought_up_to_date() -> None:
     assert log.recorder.reads == [0, 1]
 
 
+def test_a_known_state_that_is_the_newest_is_decided_on_without_a_look() -> None:
+    log = Log()
+    first = log.handler.handle(SHARE, Share(), CONTEXT)
+    second = log.handler.handle(SHARE, Share(), CONTEXT, known=first.known)
+    assert second.known == Known(2, 2)
+    assert log.recorder.reads == [0]
+
+
 def test_whoever_had_not_seen_the_last_change_is_told_and_nothing_is_changed() -> None:
     log = Log()
     log.share()
@@ -387,3 +396,66 @@ def test_an_event_of_a_known_type_that_the_boundary_does_not_name_is_not_folded(
     renamed = StackRenamed(stack_id="s", name="new", previous_name="old", uses=())
     log.memory.append([DCBEvent(renamed.TYPE, encode(renamed, log.events[0].envelope), [stack_tag("s")])])
     assert log.handler.handle(NOTHING, Share(), CONTEXT).known == Known(1, 2)
+
+
+# What was decided elsewhere
+
+
+class Newcomer(Nobody):
+    """Somebody who acts for the first time."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def of(self, context: Context) -> Sequence[EnrollSubject]:
+        return [] if self.noted else [EnrollSubject(subject_id=context.actor, kind="user", commitment="c")]
+
+    def enrolled(self, command: EnrollSubject) -> None:
+        self.noted.append(command.subject_id)
+
+
+def test_what_was_decided_elsewhere_is_recorded_with_contexts_of_its_own() -> None:
+    log = Log()
+    log.share()
+    decided = [
+        (StackShared(stack_id=stack), CONTEXT._replace(correlation=f"of {stack}", command_id="act")) for stack in "ab"
+    ]
+    recorded = log.handler.record(decided, (item_of("a"), item_of("b")), 1)
+    assert list(recorded) == log.events[1:]
+    assert [one.position for one in recorded] == [2, 3]
+    assert [one.envelope.correlation for one in recorded] == ["of a", "of b"]
+    assert {one.envelope.causation for one in recorded} == {"act"}
+
+
+def test_what_was_decided_elsewhere_is_not_recorded_where_somebody_was_first() -> None:
+    log = Log()
+    log.share("a")
+    with pytest.raises(IntegrityError):
+        log.handler.record([(StackShared(stack_id="a"), CONTEXT)], (item_of("a"),), 0)
+    log.handler.record([(StackShared(stack_id="b"), CONTEXT)], (item_of("b"),), 0)
+    assert [one.event for one in log.events] == [StackShared(stack_id="a"), StackShared(stack_id="b")]
+
+
+def test_whoever_records_for_the_first_time_is_enrolled_with_that_and_once() -> None:
+    log, newcomer = Log(), Newcomer()
+    handler = log.handler._replace(newcomers=newcomer)
+    (first,) = handler.record([(StackShared(stack_id="a"), CONTEXT)], (item_of("a"),), 0)
+    (second,) = handler.record([(StackShared(stack_id="b"), CONTEXT)], (item_of("b"),), 0)
+    assert [one.event.TYPE for one in log.events] == ["subject.enrolled/1", "stack.shared/1", "stack.shared/1"]
+    assert (first.position, second.position) == (2, 3)
+    assert newcomer.noted == ["me"]
+
+
+def test_what_was_recorded_without_an_answer_is_found_by_its_id() -> None:
+    log, newcomer = Log(answer_lost), Newcomer()
+    (recorded,) = log.handler._replace(newcomers=newcomer).record(
+        [(StackShared(stack_id="a"), CONTEXT)], (item_of("a"),), 0
+    )
+    assert recorded == log.events[1]
+
+
+def test_what_was_not_recorded_and_has_no_answer_stays_unknown() -> None:
+    log = Log(never_done)
+    with pytest.raises(AppendUnknown):
+        log.handler.record([(StackShared(stack_id="a"), CONTEXT)], (item_of("a"),), 0)
+    assert log.events == []
