@@ -80,8 +80,20 @@ def component_types(incomplete: str) -> list[str]:
     return _beginning_so((kind.value if "_" in incomplete else kind.group for kind in ComponentType), incomplete)
 
 
-def run_statuses(incomplete: str) -> list[str]:
-    """Return what a run can be that begins so."""
+def key_names(incomplete: str) -> list[str]:
+    """Return the names of keys that count and begin so."""
+    return _names(lambda client: client.list_keys(name=_beginning(incomplete), status="enrolled", size=_MOST).items)
+
+
+def key_roles(incomplete: str) -> list[str]:
+    """Return what a key can be enrolled for that begins so."""
+    return _beginning_so(("coordinator", "worker", "submitter"), incomplete)
+
+
+def statuses(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a run, or in the group of keys a key, can be that begins so."""
+    if ctx.command_path.split()[-2] == "key":
+        return _beginning_so(("enrolled", "revoked"), incomplete)
     from stackledger.domain.run_status import DEAD, RunStatus
 
     return _beginning_so([*RunStatus, DEAD], incomplete)

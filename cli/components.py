@@ -9,7 +9,13 @@ import typer
 
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.completion import flavor_names
-from stackledger.cli.describing import configuration_text, history_listing, label_tables, ownership, say_provisioning
+from stackledger.cli.describing import (
+    configuration_text,
+    confirm_taking_down,
+    history_listing,
+    label_tables,
+    ownership,
+)
 from stackledger.cli.flavors import add_flavor_commands
 from stackledger.cli.free_form import KeysCommand
 from stackledger.cli.groups import Group
@@ -226,15 +232,16 @@ def _add_services(group: Group, kind: ComponentType) -> None:
 
     @group.plain("up", example=f"{program} up my_{kind}")
     def up(call: Call, name: ThisComponent = None) -> None:
-        """Start what a component needs, and say what that is."""
-        component = call.client.get_stack_component(kind, name)
-        say_provisioning(call.client, [(kind, component.name, component.flavor)])
+        """Start what a component needs on this machine, and say what that is."""
+        call.client.start_component(kind, name)
 
     @group.plain("down", example=f"{program} down my_{kind}")
-    def down(call: Call, name: ThisComponent = None, _force: Force = False) -> None:
-        """Stop what `up` started, and say what that is. With --force, take it down."""
-        component = call.client.get_stack_component(kind, name)
-        say_provisioning(call.client, [(kind, component.name, component.flavor)])
+    def down(call: Call, name: ThisComponent = None, force: Force = False, yes: Yes = False) -> None:
+        """End what `up` started on this machine, and say what that is. With --force, take it down on servers, too."""
+        component = call.client.get_stack_component(kind, name, allow_name_prefix_match=False)
+        if force:
+            confirm_taking_down(call, [(kind, component.id)], yes=yes)
+        call.client.stop_component(kind, component.id, force=force)
 
     @group.query("logs", example=f"{program} logs my_{kind}", as_of=False)
     def logs(call: Call, name: ThisComponent = None) -> Lines:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stackledger.cli.printing import JSON, Column, Listing, Table
-from stackledger.cli.talk import say
 from stackledger.cli.values import typed
 
 if TYPE_CHECKING:
-    from stackledger.client import Client
+    from stackledger.cli.calls import Call
 
 
 def ownership(what: str, thing: Any) -> str:
@@ -41,10 +40,10 @@ def field_notes(field: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def say_provisioning(client: Client, components: Iterable[tuple[str, str, str]]) -> None:
-    """Say what `up` and `down` do for components, each given as type, name and flavor."""
-    for kind, name, flavor in components:
-        say(f"{kind} `{name}`: {client.get_flavor(flavor, kind).provisioning}")
+def confirm_taking_down(call: Call, components: Iterable[tuple[str, str]], *, yes: bool) -> None:
+    """Ask before `down --force` deletes queues; components are given as type and id."""
+    if any(call.client.runs_on_fleet(kind, component_id) for kind, component_id in components):
+        call.confirm("Delete the queues too, on the broker, for workers and coordinators on all machines?", yes=yes)
 
 
 def history_listing(history: Iterable[Any]) -> Listing:

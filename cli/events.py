@@ -11,8 +11,10 @@ import typer
 
 from stackledger.cli.calls import Call, Done
 from stackledger.cli.groups import Group
+from stackledger.cli.options import Yes
 from stackledger.cli.paging import pagination
 from stackledger.cli.printing import JSON, Column, Details, Listing, Table, plain, print_stream
+from stackledger.domain.errors import UsageError
 
 GROUP = Group("log")
 
@@ -133,13 +135,45 @@ def create(
 ExportFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file, of JSON lines.")]
 
 
-@GROUP.plain("export", example="stackledger log export log.jsonl")
-def export(call: Call, file: ExportFile) -> Done:
-    """Write the whole log into a new file. A CloudEvent on each line, with all that it takes to import it."""
-    written = call.client.export_log(file)
+@GROUP.change("export", example="stackledger log export log.jsonl")
+def export(
+    call: Call,
+    file: ExportFile,
+    move: Annotated[
+        bool, typer.Option("--move", help="Let the log go on where the file is imported: this one refuses all changes.")
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TEXT", help="With --move: where to, for those who look for the log here later."),
+    ] = None,
+) -> Done:
+    """Write the whole log into a new file. A CloudEvent on each line, with all that it takes to import it.
+
+    Without --move it is a copy. Reason, ticket and dry run are about the move.
+    """
+    if to is not None and not move:
+        raise UsageError("--to says where the log is moved to, so it needs --move.")
+    written = call.client.export_log(file, move=move, destination=to)
+    moved = (
+        " The log goes on where that file is imported, once; nothing more comes into this one. Was that not meant:"
+        " `stackledger log adopt`."
+        if move
+        else ""
+    )
     return Done(
         f"Exported {written.events:,} events of the log {written.log_id} to {file}."
-        " Artifacts, the values of secrets and the names of people are not among them."
+        f" Artifacts, the values of secrets and the names of people are not among them.{moved}"
+    )
+
+
+@GROUP.change("adopt", example="stackledger log adopt --reason 'the file was never imported'")
+def adopt(call: Call, yes: Yes = False) -> Done:
+    """Take a move back: let the log go on where it is. Only if its file was imported nowhere: else there are two."""
+    call.confirm("Was the file of the moved log imported nowhere, and will it not be?", yes=yes)
+    incarnation = call.client.adopt_log()
+    return Done(
+        f"The log goes on here, as its incarnation {incarnation}. Workers on other machines need new join files, and"
+        " `stackledger stack up` starts what ran here."
     )
 
 
@@ -147,10 +181,19 @@ def export(call: Call, file: ExportFile) -> Done:
 def import_(call: Call, file: ExportFile) -> Done:
     """Make the log of an exported file, where there is none yet. It keeps its id, and events their positions.
 
+    One that was exported with --move goes on here; of any other this is a copy, for when the log itself is lost.
     Into a fresh home; or into a database, as its administrator, if STACKLEDGER_LOG or the setting log names one.
     """
     loaded = call.client.import_log(file)
-    return Done(f"Imported {loaded.events:,} events of the log {loaded.log_id}.")
+    goes_on = (
+        " It goes on here, under a new incarnation: workers on other machines need new join files."
+        if loaded.moved
+        else " It is a copy: do not let it and the log itself drive the same fleet."
+    )
+    return Done(
+        f"Imported {loaded.events:,} events of the log {loaded.log_id}.{goes_on} The names of people and hosts are not"
+        " in the file: put subjects.db of the home that it came from into this one, or ids are shown in their place."
+    )
 
 
 @GROUP.query("stats", example="stackledger log stats", as_of=False)

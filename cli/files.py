@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         found = yaml.load(text, Strict)  # noqa: S506 - a SafeLoader that accepts less
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise StackledgerError(f"The file {quoted(str(path))} is not plain YAML: {visible(str(error))}.") from error
+        mark = getattr(error, "problem_mark", None)
+        why = f"{getattr(error, 'problem')} in line {mark.line + 1}" if mark else str(error)  # noqa: B009 - of some errors
+        raise StackledgerError(f"The file {quoted(str(path))} is not plain YAML: {visible(why)}.") from error
     if not isinstance(found, dict):
         raise StackledgerError(f"The file {quoted(str(path))} holds no mapping of names to values.")
     return found
@@ -57,5 +60,8 @@ def write_new(path: Path, text: str, *, overwrite: bool = False) -> None:
             f"The file {quoted(str(path))} is there already.", hint="Choose another name."
         ) from error
     except (OSError, ValueError) as error:
+        if not overwrite:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # half of it, if anything
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"The file {quoted(str(path))} cannot be written: {why}.") from error

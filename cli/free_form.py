@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from stackledger.domain.errors import UsageError
@@ -49,7 +51,16 @@ class FreeForm(TyperCommand):
                     raise UsageError(f"The option {visible(name)} has no value.", hint=f"Write {visible(name)}=VALUE.")
                 value = waiting.pop()
             given.setdefault(name[2:], []).append(value)
-        return super().parse_args(ctx, rest)
+        try:
+            return super().parse_args(ctx, rest)
+        except typer.TyperException as error:
+            missing: list[str] = getattr(getattr(error, "param", None), "opts", [])
+            near = [f"--{key}" for key in given if get_close_matches(f"--{key}", missing, n=1, cutoff=0.8)]
+            if not near:
+                raise
+            raise UsageError(
+                f"The option {missing[0]} is missing, and there is no option {visible(near[0])}.", near=missing[:1]
+            ) from error
 
 
 class KeysCommand(TyperCommand):

@@ -231,7 +231,8 @@ _COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "flavor": completion.flavor_names,
     "pipeline": completion.pipeline_names,
     "run": completion.run_names,
-    "status": completion.run_statuses,
+    "role": completion.key_roles,
+    "status": completion.statuses,
     "type": completion.event_types,
 }
 """What completes the values of filters."""

@@ -40,10 +40,15 @@ def init(
 
 @GROUP.query("status", example="stackledger status", as_of=False)
 def status(call: Call) -> Details:
-    """Say who and where you are, on which stack."""
+    """Say who and where you are, on which stack. Of a fleet it shows what answers now."""
     item = call.client.status()
-    rows = [[key.replace("_", " ").upper(), plain(value)] for key, value in item.items()]
-    return Details(item, [Table(["PROPERTY", "VALUE"], rows, title="Status")])
+    rows = [[key.replace("_", " ").upper(), plain(value)] for key, value in item.items() if key != "fleet"]
+    tables = [Table(["PROPERTY", "VALUE"], rows, title="Status")]
+    if "fleet" in item:
+        from stackledger.cli.fleets import table_of  # most stacks have none
+
+        tables.append(table_of(item["fleet"]))
+    return Details(item, tables)
 
 
 @GROUP.query("doctor", example="stackledger doctor", as_of=False, columns=True)
@@ -66,7 +71,10 @@ def clean(
     """Remove what can be made again. With --all, begin afresh: log and artifacts are moved aside, never deleted."""
     if everything:
         call.confirm("Move the log and all artifacts aside and begin with an empty log?", yes=yes)
-    return Done(call.client.clean(all=everything))
+    aside = call.client.clean(all=everything)
+    if aside is None:
+        return Done("Removed the views and what dead processes left; the log is as it was.")
+    return Done(f"Moved the log and the artifacts to {aside}; the next command begins a new log.")
 
 
 @GROUP.query("version", example="stackledger version", as_of=False)

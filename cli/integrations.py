@@ -22,7 +22,6 @@ _COLUMNS = [
     Column("FOR", "summary"),
 ]
 
-Name = Annotated[str, typer.Argument(metavar="INTEGRATION", autocompletion=integration_names, help="The integration.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
@@ -38,9 +37,9 @@ def list_integrations(call: Call) -> Listing:
 
 
 @GROUP.query("requirements", example="stackledger integration requirements sklearn", as_of=False)
-def requirements(call: Call, name: Name) -> Lines:
-    """Print the packages that an integration needs."""
-    return Lines(call.client.integration_requirements([name]))
+def requirements(call: Call, names: Names = None) -> Lines:
+    """Print the packages that integrations need."""
+    return Lines(call.client.integration_requirements(names))
 
 
 @GROUP.plain("install", example="stackledger integration install sklearn --yes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import typer
@@ -14,6 +15,13 @@ Format = Literal["table", "json", "yaml", "csv", "tsv"]
 
 # Every command that prints.
 Output = Annotated[Format, typer.Option(envvar="STACKLEDGER_OUTPUT", help="How to print the result.")]
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number that was given, or raise UsageError for NaN and infinity, which no bound refuses."""
+    if number is not None and not math.isfinite(number):
+        raise UsageError(f"{number} is no number that anything can be measured by.")
+    return number
 
 
 def moment(text: str | None) -> str | None:
@@ -42,9 +50,7 @@ Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in t
 Ticket = Annotated[str | None, typer.Option(metavar="ID", help="The ticket that asks for the change.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the events that would be appended, and append none.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Force = Annotated[
-    bool, typer.Option("--force", "-f", help="As for flavors that run services; no effect on local ones.")
-]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Delete what it made on servers, such as queues.")]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Set a label; may be given repeatedly.")
 ]

@@ -1,13 +1,14 @@
 """Printing results on standard output: tables in the shapes that users know, JSON, YAML, CSV and TSV.
 
 Rich draws the tables and is imported for nothing else. What strangers named is never taken for markup, and
-its control characters reach no terminal: tables spell them out, JSON and YAML escape them, CSV and TSV
-spell them out on a terminal and leave them alone in a pipe, where programs read.
+its control characters reach no terminal, not through a pipe either: JSON and YAML escape them, all else spells them
+out. Programs that need texts to the letter read JSON.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -153,7 +154,7 @@ def print_lines(lines: Lines, output: str) -> None:
 
 def print_json(value: Any, output: str) -> None:
     """Print a JSON value as JSON or YAML."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = _json(value, indent=2)
     if output == "json":
         _write(re.sub(_FOREIGN, _escaped, text))
         return
@@ -178,7 +179,7 @@ def print_stream(items: Iterable[JSON], columns: Sequence[Column], output: str, 
             cells = (column.cell(item) for column in picked or columns if picked or column.shown)
             _write("  ".join(visible(" ".join(cell.split())) for cell in cells if cell))
         elif output == "json":
-            _write(re.sub(_FOREIGN, _escaped, json.dumps(item, ensure_ascii=False)))
+            _write(re.sub(_FOREIGN, _escaped, _json(item)))
         else:
             _write("---")
             print_json(item, output)
@@ -194,10 +195,9 @@ def print_rows(header: Sequence[str], items: Iterable[JSON], output: str) -> Non
     """Print rows as CSV or TSV below their JSON keys; nested values are JSON."""
     import csv
 
-    shown = visible if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, delimiter="," if output == "csv" else "\t", lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([shown(_flat(item.get(key))) for key in header] for item in items)
+    writer.writerows([_flat(item.get(key)) for key in header] for item in items)
 
 
 def print_table(table: Table) -> None:
@@ -309,9 +309,24 @@ def _keys(listing: Listing) -> list[str]:
 def _flat(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else _json(value)
+    return "\t".join(map(visible, text.split("\t")))  # which harms no terminal, and both formats can hold
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON, which has no words for numbers that are none: they are texts, as `Infinity`."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _escaped(match: re.Match[str]) -> str:

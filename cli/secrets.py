@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Any
 
 import typer
 
 from stackledger.cli.calls import Call, Done
-from stackledger.cli.free_form import FreeForm
+from stackledger.cli.free_form import GIVEN, FreeForm
 from stackledger.cli.groups import Group
 from stackledger.cli.options import Interactive, NewName, NewNameOption, SecretName, Yes, one_name
 from stackledger.cli.paging import pagination
@@ -15,7 +16,7 @@ from stackledger.cli.printing import Column, Details, Listing, Table
 from stackledger.cli.talk import answer, say
 from stackledger.cli.values import with_files
 from stackledger.domain.errors import UsageError
-from stackledger.domain.names import quoted
+from stackledger.domain.names import quoted, visible
 
 GROUP = Group("secret")
 
@@ -27,7 +28,25 @@ Removed = Annotated[
 ]
 
 
-@GROUP.change("create", example="stackledger secret create aws --access_key=@key.txt --region=-", cls=FreeForm)
+class KeysOfSecret(FreeForm):
+    """A command whose undeclared options are keys of a secret, unless they look like a declared one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse what was hardly meant as a key: it would be kept as one, and the option would be missing."""
+        rest = super().parse_args(ctx, args)
+        options = [name[2:] for each in self.get_params(ctx) for name in each.opts if name.startswith("--")]
+        for key in ctx.meta[GIVEN]:
+            near = get_close_matches(key.replace("_", "-"), options, n=1, cutoff=0.8)
+            if near:
+                raise UsageError(
+                    f"There is no option --{visible(key)}, and as a key of the secret it is too much like one.",
+                    near=[f"--{near[0]}"],
+                    hint="A key of that name can be given with -i.",
+                )
+        return rest
+
+
+@GROUP.change("create", example="stackledger secret create aws --access_key=@key.txt --region=-", cls=KeysOfSecret)
 def create(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new secret.")],
@@ -70,7 +89,7 @@ def get(
     return Details(item, [Table(["KEY", "VALUE"], list(values.items()), title=f"'{secret.name}' secret")])
 
 
-@GROUP.change("update", example="stackledger secret update aws --access_key=@new_key.txt -r region", cls=FreeForm)
+@GROUP.change("update", example="stackledger secret update aws --access_key=@new_key.txt -r region", cls=KeysOfSecret)
 def update(call: Call, name: SecretName, removed: Removed = None, interactive: Interactive = False) -> Done:
     """Give keys of a secret new values. --KEY=… adds or changes a key, -r KEY removes one."""
     values = _given(call) | (_asked() if interactive else {})
@@ -104,14 +123,20 @@ def _given(call: Call) -> dict[str, str]:
     given = {key: values[0] for key, values in call.given.items()}
     if any(not value.startswith("@") and value != "-" for value in given.values()):
         say("Warning: others here can read a process's arguments. Better use --KEY=@FILE, --KEY=- or -i.")
-    return with_files(given, stdin=True)
+    found = with_files(given, stdin=True)
+    for key, value in found.items():
+        if not value and given[key]:
+            raise UsageError(
+                f"What was given as the key {quoted(key)} is empty.", hint=f"If it is to be, write --{visible(key)}=."
+            )
+    return found
 
 
 def _asked() -> dict[str, str]:
     values: dict[str, str] = {}
     while key := answer("Key (ENTER when there are no more)"):
         value = answer(f"Value of {key}", hidden=True)
-        if value is None:
+        if not value:
             raise UsageError(f"There was no value for the key {quoted(key)}.")
         values[key] = value
     return values

@@ -40,4 +40,4 @@ def set_setting(
 ) -> Done:
     """Change a setting, for example the name that your changes carry."""
     call.client.set_config(key, value)
-    return Done(f"{visible(key)} is {visible(value)} now.")
+    return Done(f"{visible(key)} is {visible(value) or 'what it is by default'} now.")

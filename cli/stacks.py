@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,10 @@ from stackledger.cli.calls import Call, Done
 from stackledger.cli.component_options import REMOVED, RemovalCommand, component_options, removal_options, removed
 from stackledger.cli.describing import (
     changes_listing,
+    confirm_taking_down,
     history_listing,
     label_tables,
     ownership,
-    say_provisioning,
 )
 from stackledger.cli.groups import Group
 from stackledger.cli.options import (
@@ -37,9 +37,6 @@ from stackledger.cli.talk import say
 from stackledger.cli.values import label_changes, pairs
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import UsageError
-
-if TYPE_CHECKING:
-    from stackledger.client.results import Stack
 
 GROUP = Group("stack", announce=True)
 
@@ -192,8 +189,9 @@ def delete(call: Call, name: StackName, yes: Yes = False, recursive: Recursive =
     # What is deleted is the one that was asked about, whoever has its name after the answer.
     stack = call.client.get_stack(name, allow_name_prefix_match=False)
     call.confirm(f"Delete the stack '{stack.name}'{' and components only it uses' if recursive else ''}?", yes=yes)
-    call.client.delete_stack(stack.id, recursive=recursive)
-    return Done(f"Deleted stack '{stack.name}'.", stack.to_json())
+    gone = call.client.delete_stack(stack.id, recursive=recursive)
+    along = f", and with it {', '.join(f'the {kind} `{name}`' for kind, name in gone)}" if gone else ""
+    return Done(f"Deleted stack '{stack.name}'{along}.", stack.to_json())
 
 
 @GROUP.change("share", example="stackledger stack share my_stack")
@@ -268,15 +266,31 @@ def export_requirements(
 
 
 @GROUP.plain("up", example="stackledger stack up my_stack")
-def up(call: Call, name: ThisStack = None) -> None:
-    """Start what a stack's components need, and say what that is."""
-    say_provisioning(call.client, _parts(call.client.get_stack(name)))
+def up(
+    call: Call,
+    name: ThisStack = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="PORT",
+            min=1,
+            max=65_535,
+            help="Where Prometheus may ask the coordinator that is started; workers at the ports after it.",
+        ),
+    ] = None,
+) -> None:
+    """Start what a stack's components need on this machine, and say what that is."""
+    call.client.start_stack(name, metrics_port=metrics_port)
 
 
 @GROUP.plain("down", example="stackledger stack down my_stack")
-def down(call: Call, name: ThisStack = None, _force: Force = False) -> None:
-    """Stop what `up` started, and say what that is. With --force, take it down."""
-    say_provisioning(call.client, _parts(call.client.get_stack(name)))
+def down(call: Call, name: ThisStack = None, force: Force = False, yes: Yes = False) -> None:
+    """End what `up` started on this machine, and say what that is. With --force, take it down on servers, too."""
+    stack = call.client.get_stack(name, allow_name_prefix_match=False)
+    if force:
+        confirm_taking_down(call, [(kind, ref.id) for kind, refs in stack.components.items() for ref in refs], yes=yes)
+    call.client.stop_stack(stack.id, force=force)
 
 
 @GROUP.listing("history", example="stackledger stack history my_stack")
@@ -320,7 +334,3 @@ def _names_column(kind: ComponentType, *, shown: bool) -> Column:
         return [one["name"] for one in item["components"].get(kind.value, [])]
 
     return Column(kind.upper(), kind.value, value=names, show=plain, shown=shown)
-
-
-def _parts(stack: Stack) -> list[tuple[str, str, str]]:
-    return [(kind, ref.name, ref.flavor) for kind, refs in stack.components.items() for ref in refs]

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from typer import Exit
 
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
@@ -23,6 +28,52 @@ def say(text: str) -> None:
     """
     with suppress(OSError):
         print(visible(text), file=sys.stderr)
+
+
+class LogFormat(StrEnum):
+    """How a program that runs for long writes its lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Log:
+    """What a program that runs for long says: line by line, each with its time.
+
+    As JSON a line is an object of `time`, `level`, `component`, `message`, and what is known of what it is about.
+    """
+
+    def __init__(self, component: str, format: LogFormat) -> None:
+        self._component = component
+        self._format = format
+
+    def news(self, text: str, /, **known: str | int) -> None:
+        """Say what is new."""
+        self._write("info", text, known)
+
+    def trouble(self, text: str, /, **known: str | int) -> None:
+        """Say what is wrong, and may mend itself."""
+        self._write("warning", text, known)
+
+    @contextmanager
+    def to_the_end(self) -> Iterator[None]:
+        """Have the error that ends the program be a line like all others, where they are JSON."""
+        try:
+            yield
+        except StackledgerError as error:
+            if self._format is LogFormat.TEXT:
+                raise
+            self._write("error", str(error), {})
+            raise Exit(2 if isinstance(error, UsageError) else 1) from error
+
+    def _write(self, level: str, text: str, known: Mapping[str, str | int]) -> None:
+        time = f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        if self._format is LogFormat.TEXT:
+            say(f"{time} {text}")
+        else:
+            import json
+
+            say(json.dumps({"time": time, "level": level, "component": self._component, "message": text, **known}))
 
 
 def complain(text: str) -> None:

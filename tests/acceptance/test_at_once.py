@@ -101,10 +101,10 @@ class Second(Client):
         self._meanwhile()
         return super()._change(*arguments, **options)
 
-    def _change_values(self, *arguments: Any, **options: Any) -> None:
+    def _change_values(self, *arguments: Any, **options: Any) -> Any:
         first, self._meanwhile = self._meanwhile, lambda: None
         first()
-        super()._change_values(*arguments, **options)
+        return super()._change_values(*arguments, **options)
 
 
 CHANGES: dict[str, Callable[[Client], object]] = {

@@ -23,6 +23,9 @@ COMMANDS = {
     and "install" not in name
     and "pipeline runs" not in name
 }
+NOT_IN_A_FRESH_HOME = {"alerter", "coordinator", "worker", "dead-letter"}
+"""Groups that have nothing to answer about there."""
+
 VERY_HOSTILE = ["x" * 10_000, "\x1b[31m\u202e[red]{{", "@nowhere", "-", ""]
 HOSTILE = ["nowhere", "default", "\x1b[31m\u202e", "../..", "{{a.b}}", "-"]
 
@@ -96,6 +99,11 @@ def test_a_query_answers_in_every_format(output: str) -> None:
     for name, command in COMMANDS.items():
         taken = {option for parameter in command.params for option in parameter.opts}
         needs = [parameter for parameter in command.params if parameter.required]
-        if "--output" in taken and "--dry-run" not in taken and not needs and name.split()[1] != "alerter":
+        if (
+            "--output" in taken
+            and "--dry-run" not in taken
+            and not needs
+            and name.split()[1] not in NOT_IN_A_FRESH_HOME
+        ):
             done = stackledger(*name.split()[1:], "--output", output)
             assert done.status == 0, (name, done)

@@ -83,6 +83,12 @@ secret get s
 secret update s --key=@stack.yaml
 secret rename s t
 secret delete t --yes
+key list
+key create k --role worker
+key enroll k --dry-run
+key enroll k
+key list
+key revoke k --yes
 integration list
 integration requirements sklearn
 integration export-requirements

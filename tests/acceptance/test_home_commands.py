@@ -417,12 +417,12 @@ def test_completion_begins_no_log(home: Path) -> None:
 
 def test_a_lost_directory_of_names_is_told_and_begins_no_second_identity_unsaid(home: Path) -> None:
     assert "name" in ok("doctor").out
-    assert "has a name any more" not in ok("stack", "list").err
+    assert "has a name here" not in ok("stack", "list").err
     (home / "subjects.db").unlink()
     assert "subjects.db is gone" in ok("stack", "list").err
     findings = ok("doctor", "--output=json").json["items"]
     assert [each["status"] for each in findings if each["check"] == "names"] == ["warning"]
-    assert "Put it back before the next change" in ok("stack", "copy", "default", "other").err
+    assert "before the next change" in ok("stack", "copy", "default", "other").err
     findings = ok("doctor", "--output=json").json["items"]
     assert any("2 of 4 users and hosts" in each["finding"] for each in findings)
 

@@ -10,6 +10,8 @@ HEAVY = (
     "pydantic",
     "eventsourcing",
     "psycopg",
+    "opentelemetry",
+    "pika",
     "cryptography",
     "keyring",
     "yaml",
@@ -44,6 +46,8 @@ def _heavy_modules(*arguments: str) -> list[str]:
         ("orchestrator", "list"),
         ("run", "list"),
         ("log", "list"),
+        ("key", "list"),
+        ("status",),
     ],
     ids=" ".join,
 )

@@ -133,6 +133,8 @@ def test_doctor_warns_of_what_can_lose_events_or_change_them(log: str, postgres:
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {log.rpartition('/')[2]} SET synchronous_commit = off")
         connection.execute(f"ALTER TABLE {SCHEMA}.{EVENTS} DISABLE TRIGGER append_only")
+        before = "\n".join(each["finding"] for each in doctor({LOG: admin}))
+        connection.execute(f"DROP TRIGGER moved ON {SCHEMA}.{EVENTS}")
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
         try:
@@ -150,6 +152,8 @@ def test_doctor_warns_of_what_can_lose_events_or_change_them(log: str, postgres:
     assert "warning: The server has fsync=off" in found
     assert "warning: The server has synchronous_commit=off" in found
     assert "error: The triggers that refuse changes of events are gone" in found
+    assert "error: The trigger that keeps a log that was moved from growing is missing" in found
+    assert "The trigger that keeps a log that was moved" not in before
     assert "warning: You may change the tables of the log" in found
 
 

@@ -70,7 +70,7 @@ def test_a_pipeline_runs_on_a_stack_whose_artifacts_are_far(
     (run,) = ok("run", "list", "--output=json").json["items"]
     assert (run["status"], run["stack"]["name"]) == ("completed", "far")
     assert {each["name"] for each in ok("artifact", "list", "--output=json").json["items"]} == {"numbers", "total"}
-    assert ok("artifact", "describe", "total", "--output=json").json["run"] == run["id"]
+    assert ok("artifact", "describe", "total", "--output=json").json["run"] == run["name"]
     assert Client().get_artifact_version("total").load() == 6
     assert [path for path in (home / "artifacts").rglob("*") if path.is_file()] == []
     cleaned = ok("clean", "--yes")

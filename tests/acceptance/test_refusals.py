@@ -235,6 +235,38 @@ def test_a_terminal_of_another_encoding_gets_a_table() -> None:
     assert b"default" in done.stdout
 
 
+def test_a_home_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    done = stackledger("stack", "list", env={"STACKLEDGER_HOME": str(tmp_path / "file")})
+    assert done.status == 1
+    assert f"{tmp_path}/file/log.db cannot be reached: Not a directory." in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("!!python/object/apply:os.system [exit]", "apply:os.system' in line 1."),
+        ("a: [1\nb", "in line 2."),
+        ("a: &x [1]\nb: *x\n", "aliases are not accepted."),
+        ("a: 1\na: 2\n", "a key occurs twice in one mapping."),
+    ],
+)
+def test_hostile_yaml_is_refused_in_one_line(text: str, why: str) -> None:
+    Path("stack.yaml").write_text(text, encoding="utf-8")
+    done = stackledger("stack", "import", "-f", "stack.yaml")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.splitlines()[-1].startswith("Error: The file 'stack.yaml' is not plain YAML: ")
+    assert done.err.splitlines()[-1].endswith(why)
+
+
+@pytest.mark.parametrize("option", ["reason", "ticket"])
+def test_what_every_event_repeats_is_short(option: str) -> None:
+    done = stackledger("stack", "copy", "default", "other", f"--{option}={'x' * 2_001}")
+    assert (done.status, done.out) == (1, "")
+    assert f"The {option} has 2,001 characters" in done.err
+    assert stackledger("stack", "list", "--output=json").json["pagination"]["total"] == 1
+
+
 def test_an_interrupt_while_the_program_is_loaded_exits_with_130_too(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     done = process("stack", "list", env={"PYTHONPATH": str(tmp_path)})

@@ -17,7 +17,7 @@ from typing import Annotated
 from stackledger import pipeline, step
 
 
-@step
+@step(settings={"docker": {"requirements": ["msgpack", "pydantic>=2"]}})
 def load(size: int) -> Annotated[list[int], "numbers"]:
     print("\\x1b[31mloading", size)
     return list(range(size))
@@ -63,9 +63,11 @@ def test_a_run_is_listed_described_and_read_back() -> None:
     described = ok("run", "describe", run["name"], "--output=json").json
     assert {"id", "name", "pipeline", "status", "stack", "started", "ended", "steps"} <= set(described)
     assert [step["name"] for step in described["steps"]] == ["load", "add"]
+    assert [step["requirements"] for step in described["steps"]] == [["msgpack", "pydantic>=2"], []]
     assert {one["type"] for one in described["stack"]["components"]} == {"orchestrator", "artifact_store"}
     shown = ok("run", "describe", run["id"]).out
     assert "Stack, as it was then" in shown
+    assert "SKIPPED" not in shown
     steps = ok("run", "steps", run["name"], "--columns=name,status", "--output=csv").out
     assert steps == "name,status\nload,completed\nadd,completed\n"
 
@@ -102,6 +104,8 @@ def test_artifacts_and_pipelines_know_where_they_came_from() -> None:
     run_a_pipeline()
     artifacts = ok("artifact", "list", "--name=total", "--output=json").json["items"]
     assert [artifact["version"] for artifact in artifacts] == [2, 1]
+    runs = ok("run", "list", "--output=json").json["items"]
+    assert [(each["run"], each["run_id"]) for each in artifacts] == [(run["name"], run["id"]) for run in runs]
     assert ok("artifact", "describe", "total", "--output=json").json == artifacts[0]
     assert ok("artifact", "describe", "total", "--version", "1", "--output=json").json == artifacts[1]
     assert artifacts[0]["digest"] in ok("artifact", "describe", artifacts[0]["id"]).out
@@ -109,6 +113,17 @@ def test_artifacts_and_pipelines_know_where_they_came_from() -> None:
     assert (found["name"], found["runs"], found["last_status"]) == ("adding", 2, "completed")
     assert ok("pipeline", "describe", "adding", "--output=json").json == found
     assert ok("run", "list", "--pipeline", "adding", "--status", "failed", "--output=json").json["items"] == []
+
+
+def test_a_skipped_step_names_what_failed() -> None:
+    Path("fails.py").write_text(PIPELINE.replace('print("\\x1b[31mloading", size)', "1 / 0"), encoding="utf-8")
+    assert subprocess.run([sys.executable, "fails.py"], capture_output=True, timeout=60, check=False).returncode == 1
+    (run,) = ok("run", "list", "--output=json").json["items"]
+    failed, skipped = ok("run", "steps", run["id"], "--output=json").json["items"]
+    assert (failed["error"], failed["because"]) == ("ZeroDivisionError: division by zero", [])
+    assert (skipped["status"], skipped["because"]) == ("skipped", ["load"])
+    assert "SKIPPED BECAUSE OF" in ok("run", "steps", run["id"]).out
+    assert "SKIPPED BECAUSE OF" in ok("run", "describe", run["id"]).out
 
 
 def test_a_run_keeps_what_it_ran_on() -> None:

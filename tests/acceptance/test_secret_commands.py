@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,30 @@ def test_a_value_as_an_argument_works_and_warns() -> None:
     assert ok("secret", "get", "a", "--reveal", "--output=json").json["values"] == {"key": "value"}
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("--resaon", "--reason"), ("--tiket", "--ticket"), ("--dry_runs", "--dry-run")]
+)
+def test_what_looks_like_an_option_is_no_key(given: str, meant: str) -> None:
+    done = stackledger("secret", "create", "a", f"{given}=x", "--key=value")
+    assert (done.status, f"Did you mean '{meant}'?" in done.err) == (2, True)
+    assert ok("secret", "list", "--output=json").json["items"] == []
+
+
+@pytest.mark.parametrize("key", ["region", "token", "output_bucket", "name", "secret"])
+def test_what_hardly_looks_like_an_option_is_a_key(key: str) -> None:
+    ok("secret", "create", "a", f"--{key}=x")
+    assert ok("secret", "get", "a", "--output=json").json["keys"] == [key]
+
+
+def test_what_is_empty_is_no_value_unless_written_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    for given in ("-", f"@{tmp_path}/empty"):
+        done = stackledger("secret", "create", "a", f"--key={given}")
+        assert (done.status, "key 'key' is empty" in done.err) == (2, True)
+    assert stackledger("secret", "create", "a", "-i", answers="key\n\n").status == 2
+    ok("secret", "create", "a", "--key=")
+
+
 def test_values_are_masked_unless_revealed() -> None:
     ok("secret", "create", "a", "--key=-", answers=CANARY)
     for output in ("table", "json", "yaml", "csv"):
@@ -48,6 +74,39 @@ def test_a_planted_value_shows_up_nowhere(home: Path) -> None:
         assert CANARY not in done.out + done.err
     for file in home.rglob("*"):
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
+
+
+def test_what_a_step_asks_for_is_hidden_where_it_is_printed(home: Path, tmp_path: Path) -> None:
+    ok("secret", "create", "a", "--key=-", answers=CANARY)
+    program = tmp_path / "asks.py"
+    program.write_text(
+        """
+import threading
+from stackledger import Client, pipeline, step
+
+@step
+def asks() -> None:
+    print("asking")
+    value = Client().get_secret("a").secret_values["key"]
+    print("it is", value)
+    threading.Thread(target=lambda: print(Client().get_secret("a"))).start()
+    raise ValueError(value)
+
+@pipeline
+def asking() -> None:
+    asks()
+
+asking()
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "it is ***\n" in done.stdout
+    logged = [file.read_text() for file in (home / "runs").rglob("*.log")]
+    assert "it is ***\n" in logged[0]
+    steps = stackledger("run", "list", "--output=json").out + stackledger("log", "list", "--columns=data").out
+    assert not any(CANARY in text for text in (done.stdout, done.stderr, *logged, steps))
 
 
 @pytest.mark.parametrize(

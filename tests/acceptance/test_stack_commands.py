@@ -190,7 +190,8 @@ def test_delete_asks_and_takes_piped_answers() -> None:
 
 def test_delete_recursive_takes_along_what_only_this_stack_used() -> None:
     with_a_second_stack()
-    ok("stack", "delete", "a_new_local_stack", "-y", "-r")
+    done = stackledger("stack", "delete", "a_new_local_stack", "-y", "-r")
+    assert "Deleted stack 'a_new_local_stack', and with it the artifact_store `my_artifact_store`." in done.err
     assert stackledger("artifact-store", "describe", "my_artifact_store").status == 1
 
 
@@ -340,6 +341,15 @@ def test_a_hostile_export_is_refused_whole(changes: dict[str, Any], message: str
     assert json_of("log", "stats")["position"] == before
 
 
+def test_an_import_that_meets_another_component_of_its_name_says_which_of_them_can_give_way(tmp_path: Path) -> None:
+    ok("stack", "export", "default", str(tmp_path / "s.yaml"))
+    text = (tmp_path / "s.yaml").read_text(encoding="utf-8").replace("flavor: local", "flavor: other")
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    refused = stackledger("stack", "import", "copied", "-f", str(tmp_path / "s.yaml"))
+    assert refused.status == 1
+    assert refused.err.splitlines()[-1].endswith("give the other one another name in the file.")
+
+
 def test_an_import_registers_what_is_missing(tmp_path: Path) -> None:
     file = tmp_path / "stack.json"
     file.write_text(json.dumps(GOOD))
@@ -383,6 +393,21 @@ def test_a_deleted_stack_is_restored_as_it_was() -> None:
     assert after["id"] != before["id"]
     assert after["shared"] is True
     assert json_of("artifact-store", "describe", "my_artifact_store")["shared"] is True
+
+
+def test_a_restored_stack_is_compared_with_what_it_was_before_it_was_deleted() -> None:
+    with_a_second_stack()
+    ok("stack", "update", "a_new_local_stack", "--label", "first=yes")
+    position = str(json_of("log", "stats")["position"])
+    ok("stack", "delete", "a_new_local_stack", "-y", "-r")
+    gone = str(json_of("log", "stats")["position"])
+    ok("stack", "restore", "a_new_local_stack", "--as-of", position)
+    ok("stack", "update", "a_new_local_stack", "--label", "first=no")
+    (change,) = json_of("stack", "diff", "a_new_local_stack", "--from", position)["items"]
+    assert change == {"field": "labels.first", "from": "yes", "to": "no"}
+    refused = stackledger("stack", "diff", "a_new_local_stack", "--from", "1", "--to", gone)
+    assert refused.status == 1
+    assert "There was no stack 'a_new_local_stack' at either moment." in refused.err
 
 
 def test_a_stack_goes_back_to_before_it_was_deleted_and_restored() -> None:
