@@ -47,8 +47,7 @@ _FLOOR = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 CREATE TABLE events (position INTEGER PRIMARY KEY, type TEXT NOT NULL, tags TEXT NOT NULL, data BLOB NOT NULL);
-CREATE TABLE event_tags (tag TEXT NOT NULL, position INTEGER NOT NULL, type TEXT NOT NULL,
-    PRIMARY KEY (tag, position)) WITHOUT ROWID;
+CREATE TABLE event_tags (tag TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (tag, position)) WITHOUT ROWID;
 """
 
 
@@ -92,8 +91,8 @@ def appended(folder: Path, *, commits: int, per_commit: int) -> Pair:
                     ((position, event.type, tags_text(event.tags), event.data) for position, event in rows),
                 )
                 connection.executemany(
-                    "INSERT INTO event_tags VALUES (?, ?, ?)",
-                    ((tag, position, event.type) for position, event in rows for tag in event.tags),
+                    "INSERT INTO event_tags VALUES (?, ?)",
+                    ((tag, position) for position, event in rows for tag in event.tags),
                 )
                 connection.execute("COMMIT")
 

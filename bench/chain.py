@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from unittest import mock
 
 from bench.append import PLACE
@@ -70,19 +71,14 @@ def called(chain: Pipeline, starts: Iterator[int]) -> None:
 
 @contextmanager
 def into_a_pipe() -> Iterator[None]:
-    """Have what is printed go through a pipe, as when somebody looks at it with `less`."""
-    reading, writing = os.pipe()
-
-    def drain() -> None:
-        while os.read(reading, 1 << 16):
-            pass
-
-    reader = Thread(target=drain)
-    reader.start()
-    with open(writing, "w", encoding="utf-8") as pipe, redirect_stdout(pipe), redirect_stderr(pipe):
+    """Have what is printed go through a pipe to another process, as when somebody looks at it with `less`."""
+    copying = [sys.executable, "-c", "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"]
+    with (
+        subprocess.Popen(copying, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as reader,
+        redirect_stdout(reader.stdin),
+        redirect_stderr(reader.stdin),
+    ):
         yield
-    reader.join()
-    os.close(reading)
 
 
 @contextmanager

@@ -58,10 +58,15 @@ def paired(ours: Callable[[], object], floor: Callable[[], object], rounds: int)
 
     In turns, because a machine that gets slower or faster meanwhile then does so to both.
     """
-    ours()
-    floor()
-    pairs = [(_seconds(ours), _seconds(floor)) for _ in range(rounds)]
-    return Pair(median(a for a, _ in pairs), median(b for _, b in pairs))
+    return Pair(*in_turns([ours, floor], rounds))
+
+
+def in_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Return the medians in seconds of things measured in turns, as `paired` does it for two."""
+    for call in calls:
+        call()
+    turns = [[_seconds(call) for call in calls] for _ in range(rounds)]
+    return [median(times) for times in zip(*turns, strict=True)]
 
 
 def paired_processes(

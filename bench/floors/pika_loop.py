@@ -1,59 +1,22 @@
-"""No-op steps through a coordinator and two workers over RabbitMQ, against a loop of pika alone on the same node.
+"""Messages that are thrown to and fro by two connections of pika, with 200 in flight.
 
-The log is the simulated one and the steps are executed by doing nothing in a thread, all in this process: the figure
-is of the messages and of the decisions. The floor publishes, consumes, answers and confirms with 200 in flight: two
-connections in two threads, quorum queues, everything persistent and confirmed, deliveries acknowledged after the
-answer is confirmed.
+Two quorum queues; everything is persistent and confirmed, and a delivery is acknowledged after its answer is confirmed.
+The threads of both connections are in this process.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from typing import Any
 
 import pika
 
-from bench.figures import Figure, Pair, paired, rate
-from stackledger.workers.fleet.coordinator import Pace
-from stackledger.workers.fleet.worker import Habits
-from tests.support.fleet.real import RealFleet, real_fleet
-from tests.support.fleet.world import planned
-from tests.support.rabbitmq import private_node
-
-ROUNDS = 5
-STEPS = 2_000
 IN_FLIGHT = 200
-SLOTS = 32
 
 
-def measure() -> Iterator[Figure]:
-    with private_node() as node:
-        pair = no_op_steps(node.url)
-        yield rate(f"Fleet, no-op steps on 2 workers of {SLOTS} slots : pika alone", pair, STEPS, at_least=0.15)
-
-
-def no_op_steps(url: str) -> Pair:
-    """Measure runs of many steps, against as many messages and answers."""
-    with real_fleet(url, pace=Pace(), habits=Habits()) as fleet:
-        fleet.coordinator()
-        for _ in range(2):
-            fleet.worker(slots=SLOTS)
-        _run(fleet, 1)
-        loop = _Loop(url)
-        try:
-            return paired(lambda: _run(fleet, STEPS), lambda: loop.exchange(STEPS), ROUNDS)
-        finally:
-            loop.end()
-
-
-def _run(fleet: RealFleet, steps: int) -> None:
-    fleet.log.wait_for_end(fleet.submit([planned(f"s{number}") for number in range(steps)]))
-
-
-class _Loop:
+class PikaLoop:
     """Two connections of pika that throw messages to and fro."""
 
     def __init__(self, url: str) -> None:
@@ -73,6 +36,7 @@ class _Loop:
         self._done.wait()
 
     def end(self) -> None:
+        """Close both connections."""
         for side in self._sides:
             side.end()
 
