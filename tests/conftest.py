@@ -30,14 +30,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # What a person's own settings would change about a test.
-_FOREIGN = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
-# Nobody's own accounts in a cloud are used either.
-_FOREIGN_BEGINNINGS = ("STACKLEDGER_", "AWS_", "AZURE_", "GOOGLE_")
+_FOREIGN = (
+    *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
+    "TRACEPARENT",
+)
+# Nobody's own accounts in a cloud are used either, and nobody's collector of traces.
+_FOREIGN_BEGINNINGS = ("STACKLEDGER_", "AWS_", "AZURE_", "GOOGLE_", "OTEL_")
 
 
 def _separate(home: Path, patch: pytest.MonkeyPatch) -> None:
     for name in [
-        name for name in os.environ if name.startswith("STACKLEDGER_") and not name.startswith("STACKLEDGER_TEST_")
+        name for name in os.environ if name.startswith(_FOREIGN_BEGINNINGS) and not name.startswith("STACKLEDGER_TEST_")
     ]:
         patch.delenv(name)
     for name in _FOREIGN:
@@ -68,7 +71,7 @@ def postgres() -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_node() -> Iterator[PrivateNode]:
-    """A RabbitMQ node of this session's own; tests that use it are of the group `rabbitmq`, so that there is one."""
+    """A RabbitMQ node of this session's own. Who uses it is of the group `rabbitmq` or `fleets`: two at most."""
     from tests.support.rabbitmq import private_node
 
     with private_node() as node:
