@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 READY := .venv/.ready
 # With bytecode: without it each of the many processes that tests and figures start would compile everything again.
 RUN := env -u PYTHONDONTWRITEBYTECODE .venv/bin/python
+# Most of the time tests wait for processes that they started: two at once for each processor.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 2 \* $$(nproc 2>/dev/null || echo 2))
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 ONLY ?=
@@ -98,7 +100,7 @@ format: $(READY) ## Format the code and mend what ruff can
 lock: $(READY) ## Resolve requirements/dev.txt anew (ARGS=--upgrade takes newer versions)
 	@$(PIP) install uv
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--extra starter --extra postgres --extra rabbitmq --extra s3 --extra gcs --extra azure --group dev \
+		--extra starter --extra postgres --extra rabbitmq --extra s3 --extra gcs --extra azure --extra observability --group dev \
 		--output-file requirements/dev.txt $(ARGS) pyproject.toml
 
 build: $(READY) ## Build the sdist, and from it the wheel, into dist/
