@@ -190,6 +190,31 @@ os._exit(0)
     assert (tmp_path / "result").read_text() == "completed 2"
 
 
+def test_threads_that_outlive_their_step_go_on_printing(tmp_path: Path) -> None:
+    program = """
+import sys, threading
+from pathlib import Path
+from stackledger.flavors.resolving import Redactor
+from stackledger.workers.step_log import StepLog, captured
+sys.setswitchinterval(1e-6)
+ended = False
+def say():
+    while not ended:
+        print("said")
+threading.Thread(target=say).start()
+try:
+    for _ in range(300):
+        with captured(StepLog(Path("log").absolute, Redactor()), lambda stream, text: None):
+            pass
+finally:
+    ended = True
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_step_that_closes_every_descriptor_ends_the_run_with_an_error_of_ours(tmp_path: Path) -> None:
     program = """
 import os, sys
