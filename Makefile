@@ -40,11 +40,11 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Watch the whole of it: stacks, a training pipeline, history, as-of
 	@$(RUN) deploy/demo.py
 
-test: $(READY) strace postgresql azurite ## Run the tests (ARGS="-k name" and the like are passed on)
+test: $(READY) strace postgresql azurite rabbitmq ## Run the tests (ARGS="-k name" and the like are passed on)
 	@$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 # Not for people, so not in the list.
-.PHONY: strace postgresql azurite
+.PHONY: strace postgresql azurite rabbitmq
 # The power-loss tests watch a writer's system calls with it. Where it cannot be had they skip, and fail in CI.
 strace:
 	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -90,7 +90,7 @@ check: $(READY) ## Lint, format, types, the arrows between rooms, the documents
 bench: $(READY) postgresql rabbitmq ## Measure each figure beside its floor (ONLY="commands append" picks some)
 	@$(RUN) -m bench $(ONLY)
 
-soak: $(READY) strace postgresql azurite ## Run the property and fault tests for as long as it is worth
+soak: $(READY) strace postgresql azurite rabbitmq ## Run the property and fault tests for as long as it is worth
 	@SOAK=1 $(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
 format: $(READY) ## Format the code and mend what ruff can
