@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
 from tests.support.fleet.local import LocalFleet, Started, local_fleet
-from tests.support.rabbitmq import PASSWORD, free_port
+from tests.support.rabbitmq import PASSWORD
+from tests.support.services import free_port
 
 pytestmark = [pytest.mark.xdist_group("fleets"), pytest.mark.timeout(240)]
 

@@ -141,16 +141,16 @@ both = threading.Barrier(2)
 
 @step
 def silent(number: int) -> int:
-    both.wait(30)
-    both.wait(30)
+    both.wait(60)
+    both.wait(60)
     return number
 
 @step
 def talks(number: int) -> int:
-    both.wait(30)
+    both.wait(60)
     for row in range(300):
         print(f"row {row} of {number}")
-    both.wait(30)
+    both.wait(60)
     return number
 
 @pipeline

@@ -60,6 +60,7 @@ def front_of(upstream: str) -> Iterator[Front]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # clients that come at once wait for none of them to be sent again
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that went away: tests have them go."""

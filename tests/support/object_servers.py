@@ -123,7 +123,7 @@ def _started(command: list[str], url: str) -> Iterator[None]:
 
 
 def _wait_for(url: str, alive: Callable[[], bool], why: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not _answers(url):
         if not alive() or time.monotonic() > deadline:
             raise RuntimeError(why())

@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from psycopg import sql
 from stackledger.eventlog.postgres_server import SCHEMA, Server
 from stackledger.eventlog.postgres_setup import import_log
 from stackledger.eventlog.stored import StoredEvent
-from tests.support.services import missing
+from tests.support.services import docker_answers, free_port, missing
 
 ADDRESS = "STACKLEDGER_TEST_POSTGRES"
 
@@ -128,7 +127,7 @@ class PrivateServer:
         )
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
-        self._port = _free_port()
+        self._port = free_port()
         self.admin = f"postgresql://admin:{PASSWORD}@127.0.0.1:{self._port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -143,7 +142,7 @@ class PrivateServer:
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - it makes one system call
                 **self._as_user(),
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 psycopg.connect(self.admin, connect_timeout=5).close()
@@ -200,7 +199,7 @@ def databases() -> Iterator[Databases]:
     given = os.environ.get(ADDRESS)
     if given:
         yield Databases(given)
-    elif _docker_answers():
+    elif docker_answers():
         from testcontainers.community.postgres import PostgresContainer
 
         with PostgresContainer(
@@ -210,13 +209,6 @@ def databases() -> Iterator[Databases]:
     else:
         with private_server() as server:
             yield Databases(server.admin)
-
-
-def _docker_answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    done = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
-    return done.returncode == 0
 
 
 def programs() -> Path | None:
@@ -236,12 +228,6 @@ def _unprivileged() -> pwd.struct_passwd | None:
         with suppress(KeyError):
             return pwd.getpwnam(name)
     return missing("PostgreSQL", "it does not run as root, and there is neither a user postgres nor nobody.")
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -54,7 +54,7 @@ def process(
         input=answers.encode(),
         capture_output=True,
         env={**os.environ, **(env or {})},
-        timeout=60,
+        timeout=100,
         check=False,
     )
     finished = Finished(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -7,24 +7,19 @@ Tests share it: each uses a log id of its own, and so queues of its own.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import random
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pika
 from pika.exceptions import AMQPError
 
-from tests.support.services import missing
+from tests.support.services import docker_answers, end_with_parent, free_port, missing
 
 ADDRESS = "STACKLEDGER_TEST_AMQP"
 
@@ -82,7 +77,7 @@ class PrivateNode:
     def start(self) -> None:
         """Start the node, and wait until it lets people in."""
         self._node = self._started(str(_PROGRAMS / "rabbitmq-server"))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 pika.BlockingConnection(pika.URLParameters(self.url)).close()
@@ -97,14 +92,14 @@ class PrivateNode:
         """Kill the node, as a crash would; `start` brings it back with all that it had confirmed."""
         if self._node is not None:
             self._node.kill()
-            self._node.wait(timeout=30)
+            self._node.wait(timeout=60)
             self._node = None
 
     def end(self) -> None:
         """End the node and its epmd."""
         self.kill()
         self._epmd.kill()
-        self._epmd.wait(timeout=30)
+        self._epmd.wait(timeout=60)
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` on the node and return what it prints."""
@@ -114,7 +109,7 @@ class PrivateNode:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -127,7 +122,7 @@ class PrivateNode:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it makes one system call
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it makes one system call
             )
 
 
@@ -153,7 +148,7 @@ def broker_url(node: Callable[[], PrivateNode]) -> Iterator[str]:
     given = os.environ.get(ADDRESS)
     if given:
         yield given
-    elif _docker_answers():
+    elif docker_answers():
         from testcontainers.community.rabbitmq import RabbitMqContainer
 
         with RabbitMqContainer("rabbitmq:4", username=USER, password=PASSWORD) as container:
@@ -161,28 +156,3 @@ def broker_url(node: Callable[[], PrivateNode]) -> Iterator[str]:
             yield f"amqp://{USER}:{PASSWORD}@{host}:{port}/%2F"
     else:
         yield node().url
-
-
-def _docker_answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    done = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
-    return done.returncode == 0
-
-
-def free_port() -> int:
-    """Return a port that nobody gets by chance: asking for one that is in that range may reach oneself."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with closing(socket.socket()) as sock, suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
-
-
-def _end_with_parent() -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

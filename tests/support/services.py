@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import suppress
 from typing import NoReturn
 
 import pytest
@@ -24,13 +25,36 @@ def missing(service: str, why: str) -> NoReturn:
 def docker_answers() -> bool:
     if shutil.which("docker") is None:
         return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20).returncode == 0
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+_PORTS = range(15_000, 32_000)
+_CHANCE = random.SystemRandom()
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port that nobody gets by chance, now or while its server is away: not one for outgoing connections.
+
+    Whoever asks for one of these while nobody listens there may reach itself, and keep the server from coming back.
+    Another process that looks for a port at the same time gets another one.
+    """
+    while True:
+        port = _CHANCE.choice(_PORTS)
+        with suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            _reserve(port)
+            return port
+
+
+def _reserve(port: int) -> None:
+    """Keep a name as long as this process lives, or raise OSError if another one has it."""
+    if sys.platform == "linux":
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(f"\0stackledger-test-port-{port}")
+            sock.detach()
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -95,9 +95,9 @@ def executes(fleet: LocalFleet, pid: int) -> int:
 
 @pytest.fixture
 def impatient(rabbitmq_node: PrivateNode) -> Iterator[PrivateNode]:
-    """A node that closes a channel on which a delivery was not acknowledged for three seconds."""
+    """A node that closes a channel on which a delivery was not acknowledged for some seconds."""
     usual = {"consumer_timeout": 60_000, "channel_tick_interval": 60_000}
-    for name, milliseconds in {"consumer_timeout": 3_000, "channel_tick_interval": 500}.items():
+    for name, milliseconds in {"consumer_timeout": 12_000, "channel_tick_interval": 500}.items():
         rabbitmq_node.control("eval", f"application:set_env(rabbit, {name}, {milliseconds}).")
     yield rabbitmq_node
     for name, milliseconds in usual.items():
@@ -115,7 +115,7 @@ def test_a_step_longer_than_the_time_out_of_consumers_runs_once(
         log = next(each for each in fleet.processes if each.name.startswith("worker")).log
         if times == 1:
             eventually(lambda: number_of(fleet, StepClaimed))
-            impatient.control("eval", "timer:sleep(5000).")
+            impatient.control("eval", "timer:sleep(15000).")
         else:
             eventually(lambda: "PRECONDITION_FAILED" in log.read_text())
         fleet.go("a")

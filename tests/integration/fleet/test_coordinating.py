@@ -15,11 +15,11 @@ from stackledger.domain.events.runs import RunStarted, RunSucceeded, StepSucceed
 from tests.conftest import SOAK
 from tests.support.eventually import eventually
 from tests.support.fleet.checker import check
-from tests.support.fleet.coordinators import FleetOfProcesses, fleet_of_processes
+from tests.support.fleet.coordinators import CoordinatorProcess, FleetOfProcesses, fleet_of_processes
 from tests.support.fleet.world import planned
 from tests.support.postgres import make_empty_log, private_server
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
+pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.timeout(240)]
 
 MANY = tuple(planned(f"s{number}") for number in range(150))
 CHAIN = (planned("a"), *(planned(f"{name}", f"{before}") for before, name in zip("abcdefg", "bcdefgh", strict=True)))
@@ -39,7 +39,14 @@ def succeeded(fleet: FleetOfProcesses) -> None:
 
 
 def under_way(fleet: FleetOfProcesses, steps: int) -> None:
+    """Wait until so many steps, or all that there are, have succeeded."""
+    steps = min(steps, sum(len(run.steps) for run in fleet.of(RunStarted)))
     eventually(lambda: len(fleet.of(StepSucceeded)) >= steps)
+
+
+def ends(process: CoordinatorProcess) -> int:
+    """Wait until a coordinator ends by itself; return its status."""
+    return process.process.wait(60)
 
 
 @pytest.mark.parametrize("seed", range(100 if SOAK else 1))
@@ -71,7 +78,7 @@ def test_whoever_stands_by_takes_over(fleet: FleetOfProcesses) -> None:
     under_way(fleet, 20)
     first.kill()
     succeeded(fleet)
-    assert second.is_active()
+    second.until_active()
     assert fleet.coordinating(0).process.poll() is None
     assert second.stop() == 0
 
@@ -89,8 +96,9 @@ def test_one_that_was_frozen_and_thaws_appends_nothing(amqp_url: str, postgres_l
         second.until_active()
         first.thaw()
         succeeded(fleet)
-        eventually(lambda: not first.is_active())
-        assert second.is_active()
+        # Who is kept from saying anything for long enough loses the seat again.
+        eventually(lambda: "Standing by" in first.said().partition("Active")[2])
+        eventually(lambda: first.is_active() != second.is_active())
         assert first.stop() == second.stop() == 0
 
 
@@ -103,10 +111,10 @@ def test_one_whose_key_is_revoked_ends_and_another_takes_over(fleet: FleetOfProc
     fleet.submit(MANY)
     under_way(fleet, 20)
     fleet.log.append([KeyRevoked(key_id="coordinator-0")])
-    assert first.process.wait(30) == 1
+    assert ends(first) == 1
     assert "does not count" in first.said()
     succeeded(fleet)
-    assert second.is_active()
+    second.until_active()
 
 
 def test_one_without_a_way_to_the_broker_leaves_the_seat_to_others(amqp_url: str, tmp_path: Path) -> None:
@@ -117,7 +125,7 @@ def test_one_without_a_way_to_the_broker_leaves_the_seat_to_others(amqp_url: str
         fleet.submit(CHAIN)
         second = fleet.coordinating(1)
         succeeded(fleet)
-        assert second.is_active()
+        second.until_active()
         assert "cannot be reached" in first.said()
         assert first.stop() == 0
 
@@ -135,7 +143,7 @@ def test_a_server_that_crashes_is_waited_for(amqp_url: str, tmp_path: Path) -> N
                 under_way(fleet, len(fleet.of(StepSucceeded)) + 10)
                 server.stop(signal.SIGQUIT)
                 eventually(lambda: "cannot be reached" in process.said().rpartition("Active")[2])
-                assert not process.is_active()
+                eventually(lambda: not process.is_active())
                 server.start()
             succeeded(fleet)
             assert process.stop() == 0
@@ -148,7 +156,7 @@ def test_over_a_log_that_was_moved_all_of_them_end_and_say_why(fleet: FleetOfPro
     eventually(lambda: "another coordinator is active" in second.said())
     fleet.log.append([LogMoved(log_id=fleet.log_id, destination="the server")])
     for each in (first, second, fleet.coordinating(0)):
-        assert each.process.wait(30) == 1
+        assert ends(each) == 1
         assert "was moved at" in each.said()
         assert "to the server" in each.said()
     assert isinstance(fleet.log.events[-1].event, LogMoved)
@@ -161,10 +169,10 @@ def test_what_was_said_of_a_log_before_it_moved_never_meets_it_where_it_goes_on(
     fleet.submit(CHAIN)
     succeeded(fleet)
     fleet.log.append([LogMoved(log_id=fleet.log_id, destination=None)])
-    assert process.process.wait(30) == 1
+    assert ends(process) == 1
     fleet.log.append([LogAdopted(log_id=fleet.log_id, incarnation="second")])
     stays = fleet.coordinating()  # under the name that the log had
-    assert stays.process.wait(30) == 1
+    assert ends(stays) == 1
     assert "moved and adopted since" in stays.said()
 
     fleet.go_on_as("second")
@@ -185,8 +193,8 @@ def test_another_log_in_the_place_of_the_first_ends_it(amqp_url: str, tmp_path: 
         process = fleet.coordinating()
         process.until_active()
         for file in tmp_path.glob("log.db*"):
-            file.unlink()
+            file.unlink(missing_ok=True)  # what the process takes away itself as soon as it has noticed
         eventually(lambda: "is not there" in process.said())
         with fleet_of_processes(amqp_url, where, tmp_path):
-            assert process.process.wait(30) == 1
+            assert ends(process) == 1
         assert "NotFound" in process.said()

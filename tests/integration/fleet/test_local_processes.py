@@ -57,7 +57,7 @@ def test_one_of_a_name_is_begun_once(started: Begin) -> None:
 
 def test_what_does_not_end_in_time_is_killed_and_told(started: Begin, tmp_path: Path) -> None:
     stubborn, polite = started("stubborn", STUBBORN), started("polite")
-    assert end([stubborn, polite], 0.5) == [stubborn]
+    assert end([stubborn, polite], 10.0) == [stubborn]
     assert running(tmp_path / "folder") == []
 
 

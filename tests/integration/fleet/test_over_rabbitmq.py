@@ -23,7 +23,7 @@ from tests.support.fleet.real import HABITS, RealFleet, real_fleet
 from tests.support.fleet.world import Keyring, Pen, planned
 from tests.support.rabbitmq import PrivateNode
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
+pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.timeout(240)]
 
 MANY = tuple(planned(f"s{number}") for number in range(300))
 SOME = tuple(planned(f"s{number}") for number in range(12))
@@ -222,6 +222,7 @@ def test_a_long_step_gives_its_delivery_up_for_a_claim(fleet: RealFleet) -> None
     fleet.coordinator()
     fleet.worker(slots=2)
     fleet.seconds = lambda _: HABITS.lease_after * 3
+    fleet.may_end = lambda task: any(claimed.step == task.ref.step for claimed in fleet.of(StepClaimed))
     fleet.submit(SOME[:3])
     succeeded(fleet)
     assert len(fleet.of(StepClaimed)) == 3
@@ -233,7 +234,7 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(fleet: RealFl
     leaving = fleet.worker(slots=2)
     fleet.seconds = lambda task: 600.0 if task.ref.attempt == 1 and len(fleet.members) == 2 else 0.0
     fleet.submit(SOME)
-    eventually(lambda: len(fleet.executions) == 2)
+    eventually(lambda: len(fleet.executions) >= 2)
     leaving.stop()
     assert not leaving.thread.is_alive()
     fleet.worker()

@@ -109,7 +109,7 @@ def test_without_a_scratch_folder_no_step_can_be_executed_until_it_is_there_agai
 
 def test_no_step_fails_because_its_keeper_could_not_begin(crew: Crew, tmp_path: Path) -> None:
     assert crew.value(crew.task("one")) == 1
-    nursery, keeper, _ = crew.children.processes()
+    nursery, keeper, _ = eventually(lambda: found if len(found := crew.children.processes()) == 3 else ())
     scratch = crew.scratch
     aside = scratch.rename(tmp_path / "aside")
     scratch.write_text("in the way")
@@ -144,8 +144,11 @@ def test_a_worker_that_cannot_write_takes_no_steps_and_says_why(tmp_path: Path, 
         scratch.write_text("in the way")
         client = fleet.client()
         eventually(lambda: [each.status for each in client.list_workers()] == ["unable"])
-        assert "Nothing can be written into" in fleet.command("worker", "list", "--output", "json").out
-        assert "Taking no steps until they can be executed here." in fleet.command("orchestrator", "logs", "fleet").out
+        for told, command in (
+            ("Nothing can be written into", ("worker", "list", "--output", "json")),
+            ("Taking no steps until they can be executed here.", ("orchestrator", "logs", "fleet")),
+        ):
+            eventually(lambda told=told, command=command: told in fleet.command(*command).out)  # type: ignore[misc]
         run = fleet.run("one")
         run.says("waits for a worker")
         scratch.unlink()

@@ -19,7 +19,8 @@ from stackledger.domain.errors import BrokerUnreachable, InvalidConfiguration
 from stackledger.flavors.rabbitmq_orchestrator import RabbitMQOrchestratorConfig
 from stackledger.workers.fleet.broker.configured import broker_address, topology
 from stackledger.workers.fleet.broker.visiting import visiting
-from tests.support.rabbitmq import PASSWORD, USER, free_port, private_node
+from tests.support.rabbitmq import PASSWORD, USER, private_node
+from tests.support.services import free_port
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -136,8 +135,8 @@ class TestUp:
             assert "go by the configuration of 'fleet' as it was" in " ".join(fleet.command("doctor").out.split())
             assert fleet.command("worker", "stop", "worker-gpu-1").status == 0
             assert up(fleet).count("with the configuration as it was") == 2
-            workers = fleet.client().list_workers()
-            assert sorted((each.queue, each.slots) for each in workers) == [("default", 1), ("gpu", 3)]
+            client, there = fleet.client(), [("default", 1), ("gpu", 3)]
+            eventually(lambda: sorted((each.queue, each.slots) for each in client.list_workers()) == there)
 
     def test_what_its_processes_write_is_printed(self, standing: LocalFleet) -> None:
         out = standing.command("orchestrator", "logs", "fleet").out
@@ -203,11 +202,13 @@ class TestDown:
 
 class TestWorkers:
     def test_who_is_there_and_what_they_do_is_listed(self, standing: LocalFleet) -> None:
-        (idle,) = standing.client().list_workers()
-        assert (idle.process, idle.status, idle.executions) == ("worker-default-1", "idle", [])
+        client = standing.client()
+        # Workers answer for a second or two; one may have been told late that what it did is in the log.
+        (idle,) = eventually(lambda: [each for each in client.list_workers() if each.status == "idle"])
+        assert (idle.process, idle.executions) == ("worker-default-1", [])
         run = standing.run("listed")
         standing.has_begun("listed")
-        (item,) = json.loads(standing.command("worker", "list", "--output", "json").out)["items"]
+        (item,) = eventually(lambda: standing.command("worker", "list", "--output", "json").json["items"])
         (execution,) = item["executions"]
         assert (item["status"], execution["step"], execution["attempt"]) == ("working", "wait", 1)
         assert execution["run"] == standing.client().list_pipeline_runs().items[0].name
@@ -356,7 +357,8 @@ class TestJoining:
         assert enrolled.status == 0, enrolled.err
         worker = unmanned.begun("worker", "start", "--join", str(join), "--slots", "3", env=there)
         worker.says("Taking steps")
-        (found,) = unmanned.client().list_workers()
+        client = unmanned.client()
+        (found,) = eventually(client.list_workers)
         assert (found.name, found.process, found.slots) == ("outside", None, 3)
         run = unmanned.run("joined")
         unmanned.go("joined")

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from stackledger.workers.fleet.local_processes import end
 from tests.support.any_log import Where
+from tests.support.eventually import eventually
 from tests.support.fleet.local import URL, LocalFleet, local_fleet
 from tests.support.postgres import Databases, PrivateServer, log_for, private_server
 from tests.support.proxy import Proxy, proxy_to
@@ -120,7 +121,7 @@ class Member:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(60)
             self.process = None
 
     def gave_up(self) -> bool:
@@ -219,11 +220,13 @@ class Chaos:
     def stop(self) -> None:
         """End everybody in order, and see that they do."""
         for each in self.members:
+            eventually(lambda each=each: each.process is None or each.has_come_up())  # type: ignore[misc]
+        for each in self.members:
             if each.process is not None:
                 each.signal(signal.SIGTERM)
         for each in self.members:
             if each.process is not None:
-                status = each.process.wait(60)
+                status = each.process.wait(120)
                 assert status == 0, f"{each.name} ended with {status}: {each.last_words()}"
                 each.process = None
 
@@ -277,7 +280,7 @@ class Chaos:
 
         def replace() -> None:
             assert victim.process is not None
-            status = victim.process.wait(60)
+            status = victim.process.wait(120)
             assert status == 0, f"{victim.name} ended with {status}: {victim.last_words()}"
             self._replaced(victim)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -103,7 +104,7 @@ class LocalFleet:
 
     def has_begun(self, name: str, times: int = 1) -> None:
         """Wait until a step began so often."""
-        eventually(lambda: len(self.began(name)) >= times, 60)
+        eventually(lambda: len(self.began(name)) >= times)
 
     def go(self, *names: str) -> None:
         """Let steps come to their end."""
@@ -133,7 +134,8 @@ class Started:
         os.close(write)
         os.set_blocking(read, False)
         self._read = read
-        self._output = b""
+        self._output = ""
+        self._decoder = getincrementaldecoder("utf-8")()
         stack.callback(self._end)
 
     @property
@@ -146,14 +148,15 @@ class Started:
                 break
             if not data:
                 break
-            self._output += data
-        return self._output.decode()
+            self._output += self._decoder.decode(data)
+        return self._output
 
     def says(self, text: str, within: float = 60.0) -> None:
         """Wait until it has written something."""
 
         def said() -> bool:
-            assert text in self.output or self.process.poll() is None, self.output
+            lives = self.process.poll() is None  # before what it wrote is looked at, which may be its last words
+            assert text in self.output or lives, self.output
             return text in self.output
 
         eventually(said, within)

@@ -173,7 +173,7 @@ def test_numbers_that_are_none_are_texts_in_json(capsys: pytest.CaptureFixture[s
     expected = {"lr": "NaN", "deep": [{"most": "Infinity"}, 1.5], "least": "-Infinity"}
     print_json(item, "json")
     assert json.loads(capsys.readouterr().out, parse_constant=refused) == expected
-    print_stream([item], [], "json")
+    print_stream([item], [], "json", keys=list(item))
     assert json.loads(capsys.readouterr().out, parse_constant=refused) == expected
     print_rows(list(item), [item], "csv")
     assert capsys.readouterr().out.splitlines()[1] == '"""NaN""","[{""most"": ""Infinity""}, 1.5]","""-Infinity"""'
