@@ -44,8 +44,11 @@ _COLUMNS = [
 )
 def list_artifacts(call: Call) -> Listing:
     """List artifacts, newest first."""
+    from stackledger.client.run_results import Artifact
+
     page = call.client.list_artifact_versions(**call.filters, as_of=call.as_of, **call.paging)
-    return Listing([found.to_json() for found in page.items], _COLUMNS, pagination(page), nothing="No artifacts found.")
+    items = [found.to_json() for found in page.items]
+    return Listing(items, _COLUMNS, pagination(page), nothing="No artifacts found.", keys=Artifact._fields)
 
 
 @GROUP.query("describe", example="stackledger artifact describe model")

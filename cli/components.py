@@ -189,9 +189,12 @@ def _add_queries(group: Group, kind: ComponentType) -> None:
     )
     def list_components(call: Call) -> Listing:
         """List the components of this type. A hand points at those of the active stack."""
+        from stackledger.client.results import Component
+
         page = call.client.list_stack_components(kind, **call.filters, as_of=call.as_of, **call.paging)
         items = [component.to_json() for component in page.items]
-        return Listing(items, _COLUMNS, pagination(page), nothing=f"No components of the type {kind.words} found.")
+        nothing = f"No components of the type {kind.words} found."
+        return Listing(items, _COLUMNS, pagination(page), nothing=nothing, keys=Component._fields)
 
     @group.query("describe", example=f"{program} describe my_{kind}")
     def describe(call: Call, name: ThisComponent = None) -> Details:

@@ -43,14 +43,21 @@ _COLUMNS = [
 
 def event_listing(items: list[JSON], pages: JSON | None) -> Listing:
     """Return events as a list to print."""
-    return Listing(items, _COLUMNS, pages, nothing="No events found.")
+    return Listing(items, _COLUMNS, pages, nothing="No events found.", keys=_keys())
 
 
 def dry_run_listing(items: list[JSON]) -> Listing:
     """Return the events that a dry run stopped at as a list to print: what they hold matters, not where they stand."""
     first = ("type", "data")
     columns = [column._replace(shown=column.key in first) for column in _COLUMNS]
-    return Listing(items, columns, title="Events that would be appended", nothing="No events would be appended.")
+    nothing = "No events would be appended."
+    return Listing(items, columns, title="Events that would be appended", nothing=nothing, keys=_keys())
+
+
+def _keys() -> Sequence[str]:
+    from stackledger.client.log_results import LogEvent
+
+    return LogEvent._fields
 
 
 @GROUP.listing(
@@ -108,7 +115,7 @@ def tail(
             for event in call.client.follow_log(after=newest[0].position if newest else None):
                 yield event.to_json()
 
-    print_stream(events(), _COLUMNS, call.output, call.columns)
+    print_stream(events(), _COLUMNS, call.output, call.columns, keys=_keys())
 
 
 @GROUP.plain("create", example="stackledger log create postgresql://admin@db.example/stackledger")

@@ -110,5 +110,8 @@ def renew(call: Call, expires_in: ExpiresIn = 90) -> Done:
 )
 def list_keys(call: Call) -> Listing:
     """List the keys that were ever enrolled. HERE says whose private half is in this home."""
+    from stackledger.client.key_results import Key
+
     page = call.client.list_keys(**call.filters, as_of=call.as_of, **call.paging)
-    return Listing([key.to_json() for key in page.items], _COLUMNS, pagination(page), nothing="No keys found.")
+    items = [key.to_json() for key in page.items]
+    return Listing(items, _COLUMNS, pagination(page), nothing="No keys found.", keys=Key._fields)

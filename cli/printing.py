@@ -52,13 +52,18 @@ class Column(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A list to print. `pagination` is filled in for lists that have one page only."""
+    """A list to print. `pagination` is filled in for lists that have one page only.
+
+    `keys` are those of each item, where the columns have others or another order: what CSV and TSV begin with does not
+    depend on whether there is an item.
+    """
 
     items: Sequence[JSON]
     columns: Sequence[Column]
     pagination: JSON | None = None
     title: str = ""
     nothing: str = ""
+    keys: Sequence[str] = ()
 
 
 class Table(NamedTuple):
@@ -164,15 +169,18 @@ def print_json(value: Any, output: str) -> None:
     _write(yaml.safe_dump(value, sort_keys=False, allow_unicode=readable, width=4096).removesuffix("\n"))
 
 
-def print_stream(items: Iterable[JSON], columns: Sequence[Column], output: str, chosen: str | None = None) -> None:
+def print_stream(
+    items: Iterable[JSON], columns: Sequence[Column], output: str, chosen: str | None = None, *, keys: Sequence[str]
+) -> None:
     """Print objects as they come, each at once: a line for each, in YAML a document.
 
-    `columns` are what there is to choose from with `--columns`; the table is without edges, whose place nobody knows.
+    `columns` are what there is to choose from with `--columns`, `keys` what CSV and TSV print without; the table is
+    without edges, whose place nobody knows.
     """
     picked = _chosen(columns, chosen) if chosen is not None else None
     coming = _flushed({column.key: column.of(item) for column in picked} if picked else item for item in items)
     if output in {"csv", "tsv"}:
-        print_rows([column.key for column in picked or columns if column.value is None], coming, output)
+        print_rows([column.key for column in picked] if picked else keys, coming, output)
         return
     for item in coming:
         if output == "table":
@@ -303,7 +311,7 @@ def _normal(name: str) -> str:
 def _keys(listing: Listing) -> list[str]:
     if listing.items:
         return list(listing.items[0])
-    return [column.key for column in listing.columns if column.value is None]
+    return list(listing.keys) or [column.key for column in listing.columns if column.value is None]
 
 
 def _flat(value: Any) -> str:

@@ -78,9 +78,12 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", autocompletion=run_names,
 )
 def list_runs(call: Call) -> Listing:
     """List the runs, newest first."""
+    from stackledger.client.run_results import Run
+
     page = call.client.list_pipeline_runs(**call.filters, as_of=call.as_of, **call.paging)
-    items = [{key: value for key, value in run.to_json().items() if key not in _DETAILS} for run in page.items]
-    return Listing(items, _COLUMNS, pagination(page), nothing="No runs found.")
+    keys = [key for key in Run._fields if key not in _DETAILS]
+    items = [{key: value for key, value in run.to_json().items() if key in keys} for run in page.items]
+    return Listing(items, _COLUMNS, pagination(page), nothing="No runs found.", keys=keys)
 
 
 @GROUP.query("describe", example="stackledger run describe training-2026-03-01")

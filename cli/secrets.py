@@ -71,7 +71,9 @@ def create(
 def list_secrets(call: Call) -> Listing:
     """List the secrets and the names of their keys."""
     page = call.client.list_secrets(**call.filters, as_of=call.as_of, **call.paging)
-    return Listing([secret.to_json() for secret in page.items], _COLUMNS, pagination(page), nothing="No secrets found.")
+    items = [secret.to_json() for secret in page.items]
+    keys = ("id", "name", "keys", "owner")
+    return Listing(items, _COLUMNS, pagination(page), nothing="No secrets found.", keys=keys)
 
 
 @GROUP.query("get", example="stackledger secret get aws --reveal")

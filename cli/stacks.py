@@ -80,6 +80,8 @@ def register(
 )
 def list_stacks(call: Call) -> Listing:
     """List the stacks. A hand points at the active one."""
+    from stackledger.client.results import Stack
+
     page = call.client.list_stacks(**call.filters, as_of=call.as_of, **call.paging)
     items = [stack.to_json() for stack in page.items]
     used = {kind for item in items for kind in item["components"]}
@@ -93,7 +95,7 @@ def list_stacks(call: Call) -> Listing:
         Column("LABELS", "labels", shown=False),
         Column("COMPONENTS", "components", shown=False),
     ]
-    return Listing(items, columns, pagination(page), nothing="No stacks found.")
+    return Listing(items, columns, pagination(page), nothing="No stacks found.", keys=Stack._fields)
 
 
 @GROUP.query("describe", example="stackledger stack describe my_stack --as-of 2026-03-01")

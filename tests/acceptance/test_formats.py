@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -160,3 +163,39 @@ def test_what_is_refused_prints_nothing_where_results_go(output: str) -> None:
 def test_a_repository_that_is_there_already_is_printed_as_it_was_when_it_was_made() -> None:
     first, second = (stackledger("init", "--output=json").json for _ in range(2))
     assert second == first
+
+
+PIPELINE = """
+from stackledger import pipeline, step
+
+
+@step
+def one() -> int:
+    return 1
+
+
+@pipeline
+def few() -> None:
+    one()
+
+
+few()
+"""
+
+
+def test_what_a_list_begins_with_does_not_depend_on_whether_there_is_anything_in_it() -> None:
+    empty = {"log list": "--tag=no:where", "stack list": "--name=nowhere", "artifact-store list": "--name=nowhere"}
+    empty["log tail"] = "--lines=0"
+    lists = [*empty, "run list", "artifact list", "pipeline list", "secret list", "key list"]
+    before = {
+        command: stackledger(*command.split(), *empty.get(command, "").split(), "--output=csv").out for command in lists
+    }
+    Path("few.py").write_text(PIPELINE, encoding="utf-8")
+    subprocess.run([sys.executable, "few.py"], capture_output=True, timeout=100, check=True)
+    for change in ("secret create s --key=-", "key create k --role worker", "key enroll k"):
+        assert stackledger(*change.split(), answers="value").status == 0
+    for command in lists:
+        found = stackledger(*command.split(), "--output=csv").out
+        assert found.splitlines()[1:], command
+        assert found.splitlines()[:1] == before[command].splitlines(), command
+    assert before["log tail"] == before["log list"]
