@@ -16,7 +16,10 @@ from stackledger.domain.events.stacks import StackRegistered, stack_name_tag
 from stackledger.eventlog.codec import decode
 from stackledger.eventlog.handler import CommandHandler
 from stackledger.eventlog.ids import new_id
+from stackledger.eventlog.postgres import PostgresRecorder
+from stackledger.eventlog.sqlite import SQLiteRecorder
 from tests.support.any_log import reader_at, recorder_at
+from tests.support.eventually import eventually
 from tests.support.postgres import Databases, make_empty_log, private_server
 from tests.support.processes import ended, forked
 from tests.support.registry import stack
@@ -38,9 +41,15 @@ REGISTERING: Decider[str, bool] = Decider(
 )
 
 
+def opened(address: str) -> SQLiteRecorder | PostgresRecorder:
+    while True:
+        with suppress(LogUnreachable):  # it restarts just now
+            return recorder_at(address)
+
+
 def register_for_ever(address: str, writer: int, acknowledgements: int) -> None:
     number = 0
-    with closing(recorder_at(address)) as recorder:
+    with closing(opened(address)) as recorder:
         handler = CommandHandler(recorder, new_id)
         while True:
             number += 1
@@ -56,6 +65,16 @@ def register_for_ever(address: str, writer: int, acknowledgements: int) -> None:
 def test_a_server_that_is_restarted_loses_and_doubles_nothing() -> None:
     chance = random.Random(1)
     reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    heard = b""
+
+    def acknowledgements() -> int:
+        nonlocal heard
+        with suppress(BlockingIOError):
+            while data := os.read(reading, 65_536):
+                heard += data
+        return heard.count(b"\n")
+
     with private_server() as server, Databases(server.admin).database() as address:
         make_empty_log(address)
         writers = [
@@ -67,21 +86,21 @@ def test_a_server_that_is_restarted_loses_and_doubles_nothing() -> None:
                 time.sleep(chance.uniform(0.05, 0.6))
                 server.stop(chance.choice([signal.SIGQUIT, signal.SIGQUIT, signal.SIGINT]))
                 server.start()
-            time.sleep(0.5)
+            eventually(lambda: acknowledgements() > WRITERS)
         finally:
             for pid in writers:
                 os.kill(pid, signal.SIGKILL)
             died = [ended(pid) for pid in writers]
             os.close(writing)
         assert died == [-signal.SIGKILL] * WRITERS, "a writer gave up: see its traceback"
-        with open(reading, encoding="utf-8") as file:
-            acknowledged = set(file.read().split())
+        acknowledgements()
+        os.close(reading)
+        acknowledged = set(heard.decode().split())
         with closing(reader_at(address)) as reader:
             events = [decode(stored).event for stored in reader.scan()]
             positions = [stored.position for stored in reader.scan()]
         names = [event.name for event in events if isinstance(event, StackRegistered)]
         assert len(names) == len(set(names)), "an append happened twice"
-        assert len(acknowledged) > WRITERS
         assert acknowledged <= set(names), "acknowledged, and not in the log"
         assert names[1::2] == [f"{name}-beside" for name in names[::2]], "an append happened in part"
         assert positions == sorted(positions)

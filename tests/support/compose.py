@@ -76,14 +76,14 @@ class Composed:
     def run(self, service: str, command: Sequence[str] | None = None, cwd: Path | None = None) -> None:
         """Start a service that ends by itself, and see it succeed."""
         process = self.start(service, command, cwd)
-        assert process.wait(timeout=90) == 0, self.output.read_text(encoding="utf-8")
+        assert process.wait(timeout=120) == 0, self.output.read_text(encoding="utf-8")
 
     def is_alive(self, service: str) -> bool:
         """Say whether the health check of a service passes."""
         kind, *check = self._file["services"][service]["healthcheck"]["test"]
         assert (kind, check[0]) == ("CMD", "is-alive")
         command = ["sh", str(DEPLOY / "container/is-alive"), *(self._here(service, word) for word in check[1:])]
-        return subprocess.run(command, check=False, capture_output=True, timeout=20).returncode == 0
+        return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
 
     def _command(self, service: str) -> list[str]:
         return [self._here(service, str(word)) for word in self._file["services"][service]["command"]]

@@ -57,6 +57,11 @@ def _reserve(port: int) -> None:
             sock.detach()
 
 
+def interruptible() -> None:
+    """Have this process end by SIGINT, which whoever was begun in the background of a shell ignores."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 

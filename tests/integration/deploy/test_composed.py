@@ -133,8 +133,10 @@ def test_a_run_succeeds_on_the_composed_fleet_though_a_worker_is_killed_in_the_m
     (project / "run.py").write_text(RUN)
     run = composed.start("client", [sys.executable, "run.py", str(signs)], project)
 
-    eventually((signs / "train_mean.began").exists, 60)
-    began = int((signs / "train_mean.began").read_text())
+    # The file is there a moment before the number is in it.
+    (began,) = eventually(
+        lambda: [int(word) for file in signs.glob("train_mean.*") for word in file.read_text().split()]
+    )
     (victim,) = (name for name, process in fleet.items() if process.pid in above(began))
     fleet[victim].kill()
     assert fleet[victim].wait() == -9

@@ -18,6 +18,7 @@ from stackledger.workers.fleet.broker.visiting import visiting
 from stackledger.workers.fleet.local_processes import Background, end, running
 from tests.support.eventually import eventually
 from tests.support.program import Finished, process
+from tests.support.services import interruptible
 
 URL = "TEST_BROKER_URL"
 """The variable in which the broker's URL stands."""
@@ -129,7 +130,13 @@ class Started:
     ) -> None:
         read, write = os.pipe()
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=write, stderr=write, cwd=cwd
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=write,
+            cwd=cwd,
+            preexec_fn=interruptible,  # noqa: PLW1509 - it makes one system call
         )
         os.close(write)
         os.set_blocking(read, False)
