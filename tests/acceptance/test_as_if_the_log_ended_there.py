@@ -74,7 +74,7 @@ def whole(home: Path) -> Iterator[Client]:
     Path("told.py").write_text(PIPELINE)
     for command in (f"alerter flavor register {source}", *STORY.strip().splitlines()):
         if command == "RUN":
-            subprocess.run([sys.executable, "told.py"], check=True, capture_output=True, timeout=60)
+            subprocess.run([sys.executable, "told.py"], check=True, capture_output=True, timeout=100)
             continue
         done = stackledger(*command.split())
         assert done.status == 0, (command, done.err)

@@ -13,14 +13,13 @@ import pytest
 
 from tests.acceptance.test_run_commands import PIPELINE
 from tests.support.program import Finished, stackledger
+from tests.support.services import interruptible
 
 pytestmark = pytest.mark.usefixtures("home")
 
 URL = "STACKLEDGER_AMQP_URL"
 NOBODY = "amqp://127.0.0.1:1/%2F"
 """Where nobody listens."""
-INTERRUPTIBLE = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-"""A parent in the background may have it ignored."""
 
 
 def ok(*arguments: str) -> Finished:
@@ -152,7 +151,7 @@ def test_what_could_not_be_known_when_a_stack_was_registered_is_refused_when_it_
 
 def run_a_pipeline(source: str = PIPELINE) -> subprocess.CompletedProcess[str]:
     Path("adding.py").write_text(source, encoding="utf-8")
-    return subprocess.run([sys.executable, "adding.py"], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "adding.py"], capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,7 @@ def test_what_was_typed_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URL, NOBODY)
     a_fleet()
     ok("stack", "register", "near", "-o", "fleet", "-a", "default", "--set")
-    ran = subprocess.run([sys.executable], input=PIPELINE, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([sys.executable], input=PIPELINE, capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 1
     assert "was typed in, and stands in no file that could be sent to a worker" in ran.stderr
 
@@ -214,8 +213,13 @@ def test_what_was_typed_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def a_watched_run() -> Iterator[subprocess.Popen[str]]:
     """Start a run that nobody coordinates, and wait until it is in the log."""
-    Path("adding.py").write_text(INTERRUPTIBLE + PIPELINE, encoding="utf-8")
-    with subprocess.Popen([sys.executable, "adding.py"], stderr=subprocess.PIPE, text=True) as process:
+    Path("adding.py").write_text(PIPELINE, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, "adding.py"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,  # noqa: PLW1509 - it makes a few system calls
+    ) as process:
         try:
             assert process.stderr is not None
             assert "started on the stack near" in process.stderr.readline()
@@ -243,7 +247,7 @@ def test_an_interrupt_leaves_the_run_going_on_and_says_how_to_look_at_it(monkeyp
     ok("stack", "register", "near", "-o", "fleet", "-a", "default", "--set")
     with a_watched_run() as process:
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=100)
     (run,) = ok("run", "list", "--output=json").json["items"]
     assert (process.returncode, run["status"]) == (-signal.SIGINT, "running")
     assert f"The run '{run['name']}' goes on without this process" in told

@@ -375,7 +375,7 @@ def test_a_shell_that_takes_the_script_completes_names() -> None:
         _stackledger_completion stackledger
         echo "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=100, check=False)
     assert (done.stdout, done.stderr) == ("other-stack\n", "")
 
 

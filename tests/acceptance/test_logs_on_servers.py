@@ -22,6 +22,7 @@ from stackledger.client import Client
 from stackledger.eventlog.postgres_server import EVENTS, SCHEMA
 from tests.support.postgres import PASSWORD, Databases, log_for
 from tests.support.program import Finished, process, stackledger
+from tests.support.services import interruptible
 from tests.support.views import dumped
 from tests.support.waiting_run import waiting_run
 
@@ -223,9 +224,9 @@ def test_views_pass_gaps_and_stop_where_they_have_read(log: str, postgres: Datab
 
 def test_a_log_that_is_followed_tells_what_somebody_else_appends(log: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stackledger", "log", "tail", "-f", "-n", "1", "--output", "json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as tail:  # noqa: PLW1509
         assert tail.stdout is not None
-        watchdog = threading.Timer(60, tail.kill)
+        watchdog = threading.Timer(100, tail.kill)
         watchdog.start()
         assert json.loads(tail.stdout.readline())["type"] == "stack.registered"
         other = {**os.environ, "STACKLEDGER_HOME": str(tmp_path / "other")}

@@ -229,7 +229,7 @@ for run in runs:
 
 
 def test_runs_of_several_threads_say_nothing_in_the_logs_of_each_others_steps() -> None:
-    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("The run has finished") == 8
     assert "Traceback" not in done.stderr
@@ -242,6 +242,6 @@ def test_colour_is_left_out_where_it_is_not_wanted() -> None:
 
 def test_a_pipe_gets_plain_lines() -> None:
     Path("run.py").write_text(RUN, encoding="utf-8")
-    done = subprocess.run([sys.executable, "run.py"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "run.py"], capture_output=True, text=True, timeout=100, check=True)
     assert "\x1b" not in done.stderr
     assert re.search(r"^Step quiet has started\.\nStep quiet has finished in \d+\.\d{3}s\.$", done.stderr, re.MULTILINE)

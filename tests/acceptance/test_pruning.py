@@ -39,7 +39,7 @@ def ok(*arguments: str) -> Finished:
 
 def run_a_pipeline() -> None:
     Path("asking.py").write_text(PIPELINE, encoding="utf-8")
-    done = subprocess.run([sys.executable, "asking.py"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "asking.py"], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
 
 

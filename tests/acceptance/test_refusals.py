@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import process, stackledger
+from tests.support.services import interruptible
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -191,21 +192,21 @@ def test_a_folder_in_the_place_of_a_file_is_told_as_such(name: str, words: str, 
 
 def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
     command = f"{shlex.quote(sys.executable)} -m stackledger log list --output json | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100, check=False)
     assert done.stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
 def test_a_full_disk_is_said() -> None:
     command = f"{shlex.quote(sys.executable)} -m stackledger --help > /dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (1, "Error: The output cannot be written: No space left on device.\n")
 
 
 def _in_bash(command: str) -> subprocess.CompletedProcess[str]:
     program = f"{shlex.quote(sys.executable)} -m stackledger"
     script = command.replace("stackledger", program)
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -228,7 +229,7 @@ def test_a_terminal_of_another_encoding_gets_a_table() -> None:
         [sys.executable, "-m", "stackledger", "stack", "list"],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -278,10 +279,11 @@ def test_an_interrupt_exits_with_130() -> None:
         [sys.executable, "-m", "stackledger", "log", "tail", "--follow"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=interruptible,  # noqa: PLW1509 - it makes a few system calls
     ) as program:
         assert program.stdout
         assert program.stderr
         program.stdout.readline()  # it is running, and has printed an event
         program.send_signal(signal.SIGINT)
-        assert program.wait(timeout=30) == 130
+        assert program.wait(timeout=100) == 130
         assert b"Traceback" not in program.stderr.read()

@@ -47,7 +47,7 @@ def ok(*arguments: str) -> Finished:
 
 def run_a_pipeline() -> None:
     Path("adding.py").write_text(PIPELINE, encoding="utf-8")
-    done = subprocess.run([sys.executable, "adding.py"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "adding.py"], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -117,7 +117,7 @@ def test_artifacts_and_pipelines_know_where_they_came_from() -> None:
 
 def test_a_skipped_step_names_what_failed() -> None:
     Path("fails.py").write_text(PIPELINE.replace('print("\\x1b[31mloading", size)', "1 / 0"), encoding="utf-8")
-    assert subprocess.run([sys.executable, "fails.py"], capture_output=True, timeout=60, check=False).returncode == 1
+    assert subprocess.run([sys.executable, "fails.py"], capture_output=True, timeout=100, check=False).returncode == 1
     (run,) = ok("run", "list", "--output=json").json["items"]
     failed, skipped = ok("run", "steps", run["id"], "--output=json").json["items"]
     assert (failed["error"], failed["because"]) == ("ZeroDivisionError: division by zero", [])
@@ -148,7 +148,7 @@ except Exception as error:
     print(type(error).__name__, error)
 """
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True
     ).stdout
 
 
@@ -237,13 +237,13 @@ def test_a_run_read_back_is_what_its_pipeline_returned() -> None:
     assert run.steps["load"].output.load() == [0, 1, 2, 3]
 """
     )
-    subprocess.run([sys.executable, "-c", program], timeout=60, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", program], timeout=100, check=True, capture_output=True)
 
 
 def test_a_dead_run_is_found_by_that_status_until_its_end_is_appended() -> None:
     run_a_pipeline()
     Path("dies.py").write_text(PIPELINE.replace('print("adding")', "import os; os._exit(9)"), encoding="utf-8")
-    assert subprocess.run([sys.executable, "dies.py"], capture_output=True, timeout=60, check=False).returncode == 9
+    assert subprocess.run([sys.executable, "dies.py"], capture_output=True, timeout=100, check=False).returncode == 9
 
     def listed(status: str) -> list[str]:
         return [run["status"] for run in ok("run", "list", "--status", status, "--output=json").json["items"]]

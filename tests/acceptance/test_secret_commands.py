@@ -100,7 +100,7 @@ asking()
 """,
         encoding="utf-8",
     )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1
     assert "it is ***\n" in done.stdout
     logged = [file.read_text() for file in (home / "runs").rglob("*.log")]

@@ -186,7 +186,7 @@ with open("result", "w") as file:
     file.write(f"{run.status} {run.steps['stay'].output.load()}")
 os._exit(0)
 """
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=100, check=True)
     assert (tmp_path / "result").read_text() == "completed 2"
 
 
@@ -210,7 +210,7 @@ finally:
     ended = True
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -231,7 +231,7 @@ try:
 except LogError:
     print("told")
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=100, check=True)
     assert done.stdout == b"told\n"
     assert b"Traceback" not in done.stderr
 
@@ -259,6 +259,6 @@ def staying():
 print(staying().steps["stay"].output.load())
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
     )
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

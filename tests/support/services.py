@@ -58,8 +58,9 @@ def _reserve(port: int) -> None:
 
 
 def interruptible() -> None:
-    """Have this process end by SIGINT, which whoever was begun in the background of a shell ignores."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Have this process end by signals that whoever was begun in the background of a shell, or by nohup, ignores."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.services import interruptible
+
 PROGRAM = """
-import signal
-
 from stackledger import pipeline, step
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 
 
 @step
@@ -49,7 +47,7 @@ class WaitingRun:
     def let_go(self) -> int:
         """Let the step go on, and return the exit status of the process."""
         Path("go").write_text("go", encoding="utf-8")
-        return self._process.wait(60)
+        return self._process.wait(100)
 
     def said(self) -> str:
         """Return what the process, which has ended, wrote to standard error."""
@@ -59,7 +57,7 @@ class WaitingRun:
     def end(self, number: signal.Signals) -> int:
         """Send a signal, and return the exit status of the process."""
         self._process.send_signal(number)
-        return self._process.wait(60)
+        return self._process.wait(100)
 
 
 @contextmanager
@@ -69,7 +67,12 @@ def waiting_run() -> Iterator[WaitingRun]:
         if not Path(name).exists():
             os.mkfifo(name)
     Path("waiting.py").write_text(PROGRAM, encoding="utf-8")
-    with subprocess.Popen([sys.executable, "waiting.py"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "waiting.py"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,  # noqa: PLW1509 - it makes a few system calls
+    ) as process:
         try:
             with open("started", encoding="utf-8") as started:
                 started.read()

@@ -26,8 +26,8 @@ from tests.support.soak import rounds
 
 pytestmark = [pytest.mark.xdist_group("fleets"), pytest.mark.timeout(300)]
 
-SOON = ("--lease_after=1", "--heartbeat=0.5")
-"""Leases run out five seconds after the last sign of life."""
+SOON = ("--lease_after=1", "--heartbeat=2")
+"""Leases run out nine seconds after the last sign of life."""
 
 FIRST = "wait"
 """What the first step of a run is called in the log."""

@@ -108,7 +108,7 @@ def make_users(secrets: Path, database: str, server: str) -> None:
         "PGPORT": port,
         "PGPASSWORD": PASSWORD,
     }
-    subprocess.run(["sh", str(DEPLOY / "compose/postgres-init.sh")], env=environment, check=True, timeout=60)
+    subprocess.run(["sh", str(DEPLOY / "compose/postgres-init.sh")], env=environment, check=True, timeout=100)
 
 
 def above(pid: int) -> set[int]:

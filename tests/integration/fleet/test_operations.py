@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.timeout(240)]
 
 @pytest.fixture
 def fleet(tmp_path: Path, amqp_url: str) -> Iterator[LocalFleet]:
-    with local_fleet(tmp_path, amqp_url, "--lease_after=1", "--heartbeat=1", "--slots=1") as fleet:
+    with local_fleet(tmp_path, amqp_url, "--lease_after=1", "--heartbeat=3", "--slots=1") as fleet:
         done = fleet.command("stack", "up")
         assert done.status == 0, done.err
         yield fleet

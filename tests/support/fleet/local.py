@@ -136,7 +136,7 @@ class Started:
             stdout=write,
             stderr=write,
             cwd=cwd,
-            preexec_fn=interruptible,  # noqa: PLW1509 - it makes one system call
+            preexec_fn=interruptible,  # noqa: PLW1509 - it makes a few system calls
         )
         os.close(write)
         os.set_blocking(read, False)
