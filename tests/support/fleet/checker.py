@@ -6,8 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from stackledger.domain.event import Event
-from stackledger.domain.events.fleet import RunCancelled, StepClaimed, StepLost, StepQueued
-from stackledger.domain.events.runs import RunFailed, RunStarted, RunSucceeded, StepFailed, StepSkipped, StepSucceeded
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, RunCancelled, StepClaimed, StepLost, StepQueued
+from stackledger.domain.events.runs import (
+    Execution,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepFailed,
+    StepSkipped,
+    StepSucceeded,
+)
 from tests.support.fleet.world import World
 
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
@@ -16,6 +24,7 @@ TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
 def check(world: World) -> None:
     """Raise AssertionError for the first promise that was broken."""
     check_runs(recorded.event for recorded in world.log.events)
+    check_keys(recorded.event for recorded in world.log.events)
     assert world.broker.is_quiet(), "messages are left in queues, or unacknowledged"
 
 
@@ -25,6 +34,25 @@ def check_store(world: World) -> None:
         if isinstance(recorded.event, StepSucceeded):
             for each in recorded.event.outputs:
                 assert world.store.holds(each.digest), f"the object {each.digest} is gone"
+
+
+def check_keys(events: Iterable[Event]) -> None:
+    """Raise AssertionError where the word of somebody counted who had no key for it, or none any more."""
+    counting: set[str] = set()
+    for event in events:
+        match event:
+            case KeyEnrolled(role="worker"):
+                counting.add(event.key_id)
+            case KeyRevoked():
+                counting.discard(event.key_id)
+            case (
+                StepClaimed(worker=worker)
+                | StepSucceeded(execution=Execution(worker=worker))
+                | StepFailed(execution=Execution(worker=worker))
+            ):
+                assert worker in counting, f"the word of {worker} counted, whose key did not"
+            case _:
+                pass
 
 
 def check_runs(events: Iterable[Event]) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 GRACE = 6.0
 STORE_ID = "store-1"
+LOOKED_FOR = {
+    kind for each in boundary(CondemnObjects(STORE_ID, (Kept(digest="any", size=1),), 0)) for kind in each.types
+}
+"""The events that what is garbage depends on."""
 
 
 class SimulatedStore:
@@ -82,9 +86,8 @@ class Collector:
             self._process.calls()
 
     def _fold(self) -> None:
-        looked_for = {kind for each in boundary(CondemnObjects(STORE_ID, _kept({"any"}), 0)) for kind in each.types}
         for recorded in self._world.log.events[self._position :]:
-            if recorded.event.TYPE in looked_for:
+            if recorded.event.TYPE in LOOKED_FOR:
                 self._state = DECIDER.evolve(self._state, recorded.event)
         self._position = len(self._world.log.events)
 

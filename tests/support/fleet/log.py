@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from stackledger.domain.errors import LogMoved
 from stackledger.domain.event import Boundary, Envelope, Event, Recorded
+from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, RunCancelled, TrustPublished
 from stackledger.domain.events.log import LogAdopted
 from stackledger.domain.events.log import LogMoved as Moved
-from stackledger.domain.events.runs import StepSucceeded, run_tag
+from stackledger.domain.events.runs import RunFailed, RunStarted, RunSucceeded, StepSucceeded, run_tag
+from stackledger.domain.fleet import Keys, evolve_keys
 from stackledger.workers.fleet.protocol.ports import Conflict, LogAway, NotActive, Seen, Unrecordable
 from tests.support.fleet.network import Process, Timeline
 
@@ -27,6 +29,7 @@ class SimulatedLog:
         """What somebody else appends just before an outcome is appended."""
         self.cannot_hold: Callable[[Event], bool] = lambda _: False
         self._by_tag: dict[str, list[int]] = defaultdict(list)
+        self.clear()
 
     def now(self) -> int:
         return self.timeline.time()
@@ -41,9 +44,11 @@ class SimulatedLog:
         for event in events:
             position = len(self.events) + 1
             envelope = Envelope(str(position), self.now(), "", "", None, None, "", None)
-            self.events.append(Recorded(position, envelope, event.tags(), event))
-            for tag in event.tags():
+            tags = event.tags()
+            self.events.append(Recorded(position, envelope, tags, event))
+            for tag in tags:
                 self._by_tag[tag].append(position)
+            self._fold(event)
 
     @property
     def is_moved(self) -> bool:
@@ -52,9 +57,31 @@ class SimulatedLog:
     def clear(self) -> None:
         self.events.clear()
         self._by_tag.clear()
+        # What the world around asks for all the time, so that it does not read everything each time.
+        self.keys: Keys = {}
+        self.lists: list[TrustPublished] = []
+        self.began: dict[str, RunStarted] = {}
+        self.ended: set[str] = set()
+        self.succeeded: dict[str, set[str]] = defaultdict(set)
+        """Which steps of a run did."""
 
     def of_run(self, run_id: str) -> list[Recorded]:
         return [self.events[position - 1] for position in self._by_tag[run_tag(run_id)]]
+
+    def _fold(self, event: Event) -> None:
+        match event:
+            case StepSucceeded():
+                self.succeeded[event.run_id].add(event.step)
+            case RunStarted():
+                self.began[event.run_id] = event
+            case RunSucceeded() | RunFailed() | RunCancelled():
+                self.ended.add(event.run_id)
+            case TrustPublished():
+                self.lists.append(event)
+            case KeyEnrolled() | KeyRevoked():
+                self.keys = evolve_keys(self.keys, event)
+            case _:
+                pass
 
     def _matches(self, boundary: Boundary, after: int) -> bool:
         return any(

@@ -275,7 +275,7 @@ class Coordinator:
     def _say_trust(self) -> None:
         """Pass the list of coordinators on to the workers: as it changes, when somebody asks, and now and then."""
         now, trust = self._clock.monotonic(), self._known.trust
-        if trust is not None and (trust != self._trust or now - self._trust_said >= self._pace.trust_every):
+        if trust is not None and (trust is not self._trust or now - self._trust_said >= self._pace.trust_every):
             self._trust, self._trust_said = trust, now
             self._broker.broadcast(bytes.fromhex(trust.message))
 
@@ -346,12 +346,14 @@ class Coordinator:
 
     def _settle(self, reports: Sequence[Report]) -> Sequence[Verdict]:
         """Append what reports and the time bring about, and return the verdict on each report."""
+        if not (reports or self._known.unsettled or self._known.retrying):
+            return ()
         dispatch = self._new_id()
         workers = {report.worker for report in reports if report.worker is not None}
         while True:
             now = self._log.now()
-            touched = self._known.unsettled | self._known.due(now)
-            runs = touched | {report.run_id for report in reports}
+            touched = sorted(self._known.unsettled | self._known.due(now))
+            runs = {*touched, *(report.run_id for report in reports)}
             counted = [self._known.overtaken(report) for report in reports]
             decided = settled(self._known.runs, self._known.keys, counted, touched, now=now, dispatch=dispatch)
             try:
