@@ -68,6 +68,12 @@ class FileLock:
         finally:
             self._threads.release()
 
+    def ring(self) -> None:
+        """Let those know who hear of writes into the file that something was done, while holding it."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):  # they look now and then, too
+                os.pwrite(self._fd, b"\n", 0)
+
     def is_in_place(self) -> bool:
         """Say, while holding it, whether others still meet it: nobody moved or deleted the file."""
         return self._fd is not None and self._in_place(self._fd)

@@ -25,11 +25,8 @@ from stackledger.eventlog.stored import LogReader
 ANSWERS_WITHIN = 10.0
 """Seconds that an append through a seat takes at most: who waits longer for others keeps the broker waiting."""
 
-_A_MOMENT = 0.001
 _NOT_AGAIN_FOR = 0.002
 """Seconds between two words about commits, so that many small ones keep nobody from anything else."""
-_COMMITS_WITHIN = 0.05
-"""Seconds after a write within which mostly somebody commits; a later commit is seen at the next look."""
 
 
 class SeatLost(LogError):
@@ -134,14 +131,14 @@ class FileSeat:
 
 
 class FileListener:
-    """Hears of commits to the file of a log."""
+    """Hears of commits to the file of a log: whoever appends rings with the lock that it holds meanwhile."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._version: int | None = None
-        self._writes = FileWrites(path.with_name(f"{path.name}-wal"))
-        self._written = self._told = 0.0
+        self._rings = FileWrites(path.resolve().with_suffix(".lock"))
+        self._told = 0.0
         forget_in_child(self)
 
     def wait(self, seconds: float) -> bool:
@@ -152,11 +149,11 @@ class FileListener:
             while True:
                 version = self._looked()
                 if version != self._version:
-                    self._version, self._told, self._written = version, time.monotonic(), 0.0
+                    self._version, self._told = version, time.monotonic()
                     return True
                 if time.monotonic() >= deadline:
                     return False
-                self._await_write(deadline)
+                self._rings.wait(deadline - time.monotonic())
         except sqlite3.Error:
             self.close()
             time.sleep(min(seconds, 0.1))
@@ -166,7 +163,7 @@ class FileListener:
         """Let go of the file; the next call opens it again."""
         connection, self._connection = self._connection, None
         self._version = None
-        self._writes.close()
+        self._rings.close()
         if connection is not None:
             connection.close()
 
@@ -174,18 +171,7 @@ class FileListener:
         """In a forked child: leave the parent's connection alone."""
         abandon(self._connection)
         self._connection = None
-        self._writes.close()
-
-    def _await_write(self, deadline: float) -> None:
-        """Return after a write. What was written is to be seen as soon as it is on the disk: look often until then.
-
-        Less often the longer it takes, because most of what is written last is seen with what was written before it.
-        """
-        now = time.monotonic()
-        if now < self._written + _COMMITS_WITHIN:
-            time.sleep(max(_A_MOMENT, (now - self._written) / 2))
-        elif self._writes.wait(deadline - now):
-            self._written = time.monotonic()
+        self._rings.close()
 
     def _looked(self) -> int:
         if self._connection is None:

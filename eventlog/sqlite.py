@@ -174,6 +174,7 @@ class SQLiteRecorder(DCBRecorder):
             _roll_back(connection)
             raise
         self._commit(connection)
+        self._file_lock.ring()
         self._bound_wal(connection)
         return last + len(events)
 

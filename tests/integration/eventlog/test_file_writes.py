@@ -5,8 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from eventsourcing.dcb.api import DCBEvent
 
 from stackledger.eventlog.file_writes import FileWrites
+from stackledger.eventlog.sqlite import SQLiteRecorder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
 
@@ -43,3 +45,14 @@ def test_one_that_takes_the_place_of_a_deleted_one_is_found(tmp_path: Path) -> N
         assert not writes.wait(0.0)
         file.write_bytes(b"more")
         assert writes.wait(20.0)
+
+
+def test_whoever_appends_rings_with_the_lock_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(SQLiteRecorder(path)) as recorder, closing(FileWrites(path.with_suffix(".lock"))) as rings:
+        recorder.append([DCBEvent("a", b"", [])])
+        assert not rings.wait(0.0)
+        for _ in range(2):
+            recorder.append([DCBEvent("a", b"", [])])
+            assert rings.wait(20.0)
+            assert not rings.wait(0.0)
