@@ -22,7 +22,8 @@ from bench.figures import Figure, Pair, in_turns, rate, run, took
 from bench.floors.celery_tasks import celery_workers, execute, execute_one
 from bench.floors.pika_loop import PikaLoop
 from stackledger.domain.events.runs import PlannedStep, RunFailed, RunStarted, RunSucceeded, run_tag
-from stackledger.domain.runs import START_RUN, StartRun
+from stackledger.domain.fleet import START_ON_FLEET
+from stackledger.domain.runs import StartRun
 from stackledger.eventlog.codec import decode
 from stackledger.eventlog.ids import new_id
 from stackledger.eventlog.seat import FileListener
@@ -171,7 +172,7 @@ class Ours:
             environment=first.environment,
         )
         position = self._ledger.handler.handle(
-            START_RUN, command, self._ledger.context(reason=None, ticket=None)
+            START_ON_FLEET, command, self._ledger.context(reason=None, ticket=None)
         ).known.position
         while True:
             for stored in self._reader.scan_back(tags=(run_tag(run_id),)):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from stackledger.domain.collection import COLLECTIONS
+from stackledger.domain.decider import Decider
 from stackledger.domain.event import Boundary, Event, item
 from stackledger.domain.events.fleet import (
     Because,
@@ -24,14 +25,16 @@ from stackledger.domain.events.fleet import (
     StepQueued,
     key_tag,
 )
-from stackledger.domain.events.runs import Execution, StepFailed, StepSucceeded
+from stackledger.domain.events.runs import Execution, RunStarted, StepFailed, StepSucceeded
 from stackledger.domain.run_state import UNDER_WAY, Attempt, Run, StepState, evolved, ready, run_item
 from stackledger.domain.run_status import RunStatus
 from stackledger.domain.runs import (
     MAX_MESSAGE,
+    START_RUN,
     FailStep,
     FinishStep,
     Outcome,
+    StartRun,
     digests_of_inputs,
     ended,
     puts_out_all,
@@ -203,6 +206,25 @@ def may_work(key: Key | None, queue: str | None) -> bool:
 
 def _holds(step: StepState, report: Report) -> bool:
     return step.execution is not None and step.execution == report.execution and report.worker in (step.worker, None)
+
+
+# Starting
+
+
+def _decide_start(command: StartRun, names: Mapping[str, str]) -> Sequence[Event]:
+    (started,) = START_RUN.decide(command, names)
+    assert isinstance(started, RunStarted)
+    # The id of the run says which append it was, as well as any other could: it has no attempts without having begun.
+    return (started, *_settling(evolved(None, started), 0, dispatch=command.run_id))
+
+
+START_ON_FLEET: Decider[StartRun, Mapping[str, str]] = Decider(
+    initial=START_RUN.initial, boundary=START_RUN.boundary, decide=_decide_start, evolve=START_RUN.evolve
+)
+"""Begins a run whose steps a fleet executes, and queues those that need no others: so a coordinator sends them at once.
+
+Whoever decides this depends on the collections, too, as far as steps read what is there already.
+"""
 
 
 # Settling

@@ -11,14 +11,16 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from stackledger.domain.collection import COLLECTIONS
+from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import ChangedMeanwhile, LogBusy, LogUnreachable, StackledgerError
 from stackledger.domain.event import Context, Recorded
-from stackledger.domain.events.fleet import StepClaimed, StepQueued
-from stackledger.domain.events.runs import Kept, PinnedStack, Retry, StepFailed, StepSucceeded, run_tag
+from stackledger.domain.events.fleet import DispatchConfirmed, StepClaimed, StepQueued, fleet_tag
+from stackledger.domain.events.runs import Kept, PinnedStack, Retry, RunStarted, StepFailed, StepSucceeded, run_tag
+from stackledger.domain.fleet import START_ON_FLEET
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.run_state import Run, evolve
 from stackledger.domain.run_status import RunStatus
-from stackledger.domain.runs import START_RUN, FailStep
+from stackledger.domain.runs import FailStep
 from stackledger.eventlog.codec import decode
 from stackledger.flavors.rabbitmq_orchestrator import RabbitMQOrchestratorConfig, RabbitMQOrchestratorFlavor
 from stackledger.pipelines.archive import CodeArchive, packed, source_root
@@ -35,7 +37,7 @@ _QUIET_SECONDS = 10.0
 """After how long without an event people are told what may be missing."""
 _GOODBYE_SECONDS = 10.0
 """How long to wait for the coordinator of this process to leave."""
-_NOBODY_QUEUES = (
+_NOBODY_SENDS = (
     "No coordinator has taken up the run yet. `stackledger stack up` starts one on this machine, with workers;"
     " `stackledger coordinator start` is one."
 )
@@ -78,7 +80,7 @@ class RabbitMQOrchestrator:
             submitted, archive = self._submitted(plan, services)
             command = submitted.start(run_id, stack, first.time, archive)
             try:
-                return services.handler.handle(START_RUN, command, first, seen={COLLECTIONS: looked}).events
+                return services.handler.handle(START_ON_FLEET, command, first, seen={COLLECTIONS: looked}).events
             except ChangedMeanwhile:
                 pass  # what was there already may have been collected since: it is put there anew
 
@@ -160,7 +162,10 @@ class _Watch:
         self._run: Run | None = None
         self._position = 0
         self._failures: dict[str, Failure] = {}
-        self._missing: str | None = _NOBODY_QUEUES  # None once a worker has said something, empty once it was said
+        self._queued = 0
+        self._orchestrator_id = ""
+        self._missing: str | None = _NOBODY_SENDS  # None once a worker has said something
+        self._hinted: set[str] = set()
 
     def coordinating(self, coordinate: Coordinate | None) -> FinishedRun:
         """Watch to the end; `coordinate`, if it is given, goes on meanwhile."""
@@ -201,8 +206,13 @@ class _Watch:
             self._position, event = recorded.position, recorded.event
             self._run = evolve(self._run, event)
             match event:
+                case RunStarted():
+                    components = event.stack.components
+                    self._orchestrator_id = next(
+                        each.id for each in components if each.type is ComponentType.ORCHESTRATOR
+                    )
                 case StepQueued():
-                    self._missing = None if self._missing is None else _NOBODY_WORKS
+                    self._queued = self._queued or self._position
                 case StepClaimed() | StepSucceeded() | StepFailed():
                     self._missing = None
                 case _:
@@ -213,8 +223,16 @@ class _Watch:
             self._progress.happened(recorded)
 
     def _hint(self, quiet: float) -> None:
-        """Say, once, who may be missing where nothing happens for some seconds."""
+        """Say, of each once, who may be missing where nothing happens for some seconds."""
+        if self._missing == _NOBODY_SENDS and quiet > _QUIET_SECONDS and self._is_sent():
+            self._missing = _NOBODY_WORKS
         patience = _QUIET_SECONDS + (self._lease_after if self._missing == _NOBODY_WORKS else 0)
-        if self._missing and quiet > patience:
+        if self._missing is not None and quiet > patience and self._missing not in self._hinted:
+            self._hinted.add(self._missing)
             self._progress.say(self._missing)
-            self._missing = ""
+
+    def _is_sent(self) -> bool:
+        """Say whether a coordinator sent the first steps: it says within a second what is in the queues."""
+        said = map(decode, self._log.scan_back(tags=(fleet_tag(self._orchestrator_id),)))
+        through = next((each.event.through for each in said if isinstance(each.event, DispatchConfirmed)), 0)
+        return 0 < self._queued <= through

@@ -21,12 +21,11 @@ from stackledger.domain.events.runs import (
     Produced,
     Retry,
     RunFailed,
-    RunStarted,
     RunSucceeded,
-    StepSucceeded,
     run_tag,
 )
-from stackledger.domain.fleet import Keys, evolve_keys
+from stackledger.domain.fleet import START_ON_FLEET
+from stackledger.domain.runs import START_RUN, StartRun
 from stackledger.workers.fleet.protocol.coordinator import Coordinator, Pace
 from stackledger.workers.fleet.protocol.known import Known
 from stackledger.workers.fleet.protocol.messages import Failure, Nudge, Success, Task, TrustList, sealed
@@ -304,6 +303,8 @@ class World:
         self.failing = 0.1
         self.seconds: Callable[[Task], float] = lambda _: random.choice((0.0, 0.1, 1.0, 2.0, 5.0, 9.0))
         self.unsure = 0.0
+        self.leaving = 0.5
+        """How often it is left to coordinators to queue the first steps, as programs of before did."""
         self.executions: Counter[tuple[str, str, int]] = Counter()
         self.cut_off: Process | None = None
         """Whom the log does not answer."""
@@ -338,25 +339,18 @@ class World:
 
     def revoke(self, name: str) -> None:
         self.log.append([KeyRevoked(key_id=name)])
-        if self.keys()[name].role == "coordinator":
+        if self.log.keys[name].role == "coordinator":
             self.publish_trust()
-
-    def keys(self) -> Keys:
-        found: Keys = {}
-        for recorded in self.log.events:
-            if isinstance(recorded.event, KeyEnrolled | KeyRevoked):
-                found = evolve_keys(found, recorded.event)
-        return found
 
     def counts(self, name: str) -> bool:
         """Say whether a key was enrolled and not revoked."""
-        key = self.keys().get(name)
+        key = self.log.keys.get(name)
         return key is not None and not key.revoked
 
     def publish_trust(self, lasts: float = 1e9) -> None:
         """Have the root key list all coordinators for some seconds."""
-        coordinators = [key.id for key in self.keys().values() if key.role == "coordinator" and not key.revoked]
-        number = 1 + sum(isinstance(recorded.event, TrustPublished) for recorded in self.log.events)
+        coordinators = [key.id for key in self.log.keys.values() if key.role == "coordinator" and not key.revoked]
+        number = 1 + len(self.log.lists)
         expires = self.timeline.time() + round(lasts * 1_000_000)
         self.log.append([trust_list(number, coordinators, expires)])
 
@@ -468,21 +462,18 @@ class World:
 
     def submit(self, steps: Sequence[PlannedStep]) -> str:
         run_id = self.new_id()
-        self.log.append(
-            [
-                RunStarted(
-                    run_id=run_id,
-                    name=run_id,
-                    pipeline="p",
-                    stack=STACK,
-                    code=Code(digest="", commit=None, dirty=False),
-                    parameters={},
-                    steps=tuple(steps),
-                    environment={},
-                    retry_of=None,
-                )
-            ]
+        command = StartRun(
+            run_id=run_id,
+            name=run_id,
+            pipeline="p",
+            stack=STACK,
+            code=Code(digest="", commit=None, dirty=False),
+            parameters={},
+            steps=tuple(steps),
+            environment={},
         )
+        decider = START_RUN if self.random.random() < self.leaving else START_ON_FLEET
+        self.log.append(decider.decide(command, {}))
         if self.random.random() < 0.5:
             self.broker.put(OUTCOMES, Stored(sealed(Nudge(run_id=run_id), Pen("coordinator-0"), self.name)))
         return run_id
@@ -539,8 +530,7 @@ class World:
 
     def replay_some(self) -> None:
         """Put messages of before into their queue again, and send everybody a list of before."""
-        lists = [each.event for each in self.log.events if isinstance(each.event, TrustPublished)]
-        self.broker.broadcast(bytes.fromhex(self.random.choice(lists).message))
+        self.broker.broadcast(bytes.fromhex(self.random.choice(self.log.lists).message))
         for queue, stored in self.random.sample(self.broker.history, min(5, len(self.broker.history))):
             self.broker.put(queue, Stored(stored))
 
@@ -560,19 +550,14 @@ class World:
             self.timeline.run(self.timeline.now + 2 * TICK)
 
     def open_runs(self) -> list[str]:
-        events = [recorded.event for recorded in self.log.events]
-        ended = {event.run_id for event in events if isinstance(event, RunSucceeded | RunFailed | RunCancelled)}
-        return [event.run_id for event in events if isinstance(event, RunStarted) and event.run_id not in ended]
+        return [run_id for run_id in self.log.began if run_id not in self.log.ended]
 
     def started(self, task: Task) -> None:
         """Keep a line for each execution, and check that a step never begins before its parents succeeded."""
         ref = task.ref
         self.executions[ref.run_id, ref.step, ref.attempt] += 1
-        events = [recorded.event for recorded in self.log.of_run(ref.run_id)]
-        started = events[0]
-        assert isinstance(started, RunStarted)
-        done = {event.step for event in events if isinstance(event, StepSucceeded)}
-        plan = next(step for step in started.steps if step.name == ref.step)
+        plan = next(step for step in self.log.began[ref.run_id].steps if step.name == ref.step)
+        done = self.log.succeeded[ref.run_id]
         assert done >= set(plan.upstream), f"{ref.step} began before its parents had succeeded"
 
 

@@ -110,10 +110,14 @@ def test_what_was_confirmed_is_not_sent_again_by_another_coordinator() -> None:
     assert "dispatch" not in kinds
 
 
+@pytest.mark.parametrize(("leaving", "calls"), [(0.0, 4), (1.0, 6)])
 @pytest.mark.parametrize("seed", range(20))
-def test_unconfirmed_dispatches_of_a_dead_coordinator_are_copies_that_wait(seed: int) -> None:
+def test_unconfirmed_dispatches_of_a_dead_coordinator_are_copies_that_wait(
+    seed: int, leaving: float, calls: int
+) -> None:
     world = a_world(2.0, workers=3, slots=2, seed=seed)
-    world.processes[active(world)].doom(6)
+    world.leaving = leaving
+    world.processes[active(world)].doom(calls)
     world.submit(SIX)
     at_rest(world)
     assert set(world.executions.values()) == {1}
@@ -294,7 +298,7 @@ def test_what_is_referred_to_in_the_end_stays_whoever_collects_and_dies_of_it(se
         world.timeline.after(number, lambda number=number: runs.update({world.submit(CHAIN): number}))  # type: ignore[misc]
     world.timeline.run(world.timeline.now + 45.0)
     at_rest(world)
-    assert of(world, ArtifactsCollected)
+    world.until(lambda: of(world, ArtifactsCollected))
     check_store(world)
 
 
@@ -435,8 +439,8 @@ def test_a_long_step_of_a_cancelled_run_is_stopped() -> None:
     run_id = world.submit(ONE)
     world.until(lambda: of(world, StepClaimed))
     world.cancel(run_id)
+    world.until(lambda: all(worker.is_idle for worker in world.workers.values()))
     at_rest(world)
-    assert all(worker.is_idle for worker in world.workers.values())
 
 
 def test_cancel_races_success_while_a_worker_is_away() -> None:
