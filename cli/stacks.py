@@ -75,6 +75,7 @@ def register(
     filters={
         "name": "Only this name; also contains:, startswith: or endswith:TEXT.",
         "owner": "Only those of this user.",
+        "flavor": "Only those with a component of this flavor.",
         "label": "Only those with this label, KEY or KEY=VALUE.",
     },
 )

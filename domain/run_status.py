@@ -31,4 +31,4 @@ class StepStatus(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     STOPPED = "stopped"
-    """What queries say of one that was open when its run was cancelled; no event says it of a single step."""
+    """What queries say of one that was open when its run ended without it; no event says it of a single step."""

@@ -105,22 +105,24 @@ def entries(component_type: ComponentType | None = None, registered: Iterable[Re
 
 
 def find(
-    component_type: ComponentType, name: str, registered: Callable[[], Iterable[Registered]] = tuple
+    component_type: ComponentType | None, name: str, registered: Callable[[], Iterable[Registered]] = tuple
 ) -> FlavorEntry:
-    """Return the flavor of that name ignoring case, or raise NotFound with the names that come near.
+    """Return the flavor of that name ignoring case, the first of any type if none is given.
 
-    `registered` says which flavors are users' own; it is asked where none of the built-in ones has the name.
+    Raises NotFound with the names that come near. `registered` says which flavors are users' own; it is asked where
+    none of the built-in ones has the name.
     """
     # Other packages are asked last: reading what is installed takes longer than a whole query.
     for source in (lambda: _BUILT_IN, lambda: _custom(registered()), _installed):
         for entry in source():
-            if entry.type is component_type and folded(entry.name) == folded(name):
+            if component_type in (None, entry.type) and folded(entry.name) == folded(name):
                 return entry
     names = [entry.name for entry in entries(component_type, registered())]
+    group = f"{component_type.group} " if component_type else ""
     raise NotFound(
-        f"There is no flavor {quoted(name)} of type {component_type.words}.",
+        f"There is no flavor {quoted(name)}{f' of type {component_type.words}' if component_type else ''}.",
         near=near_names(name, names),
-        hint=f"`stackledger {component_type.group} flavor list` lists the flavors.",
+        hint=f"`stackledger {group}flavor list` lists the flavors.",
     )
 
 

@@ -11,7 +11,15 @@ from typing import NamedTuple, NoReturn
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from stackledger.domain.errors import InvalidConfiguration, NotFound, SecretError, StackledgerError, near_names
+from stackledger.domain.errors import (
+    FlavorError,
+    InvalidConfiguration,
+    NotFound,
+    SecretError,
+    StackledgerError,
+    near_names,
+    raised,
+)
 from stackledger.domain.names import quoted, visible
 from stackledger.domain.references import refuse_literal_secrets
 from stackledger.flavors.field_types import takes_structure, takes_text, type_words
@@ -65,13 +73,15 @@ def validated(flavor: type[Flavor], raw: Mapping[str, object]) -> dict[str, Json
     for text in _texts(given):
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise InvalidConfiguration(f"{quoted(text[:100])} in the configuration is not text in UTF-8.")
-    try:
-        config = config_class.model_validate(given, context={REFERENCES: True})
-    except ValidationError as error:
-        _refuse(flavor, error, Redactor())
     # A reference is not of the type that the model would write.
     kept = {name: value for name, value in given.items() if isinstance(value, str) and holds_reference(value)}
-    written = config.model_dump(mode="json", exclude_unset=True, exclude=set(kept)) | kept
+    try:
+        config = config_class.model_validate(given, context={REFERENCES: True})
+        written = config.model_dump(mode="json", exclude_unset=True, exclude=set(kept)) | kept
+    except ValidationError as error:
+        _refuse(flavor, error, Redactor())
+    except Exception as error:
+        raise _broken(flavor, error, Redactor()) from error
     return {name: written[name] for name in config_class.model_fields if name in written}
 
 
@@ -93,6 +103,8 @@ def configured(
         return flavor.config_class.model_validate(resolved)
     except ValidationError as error:
         _refuse(flavor, error, known)
+    except Exception as error:  # noqa: BLE001 - a flavor of somebody's own may raise anything
+        raise _broken(flavor, error, known) from None  # its traceback could hold a secret's value
 
 
 def prepare(
@@ -120,6 +132,8 @@ def prepare(
         error.message, error.hint = redactor.redacted(error.message), redactor.redacted(error.hint)
         error.args = (error.message,)
         raise
+    except Exception as error:  # noqa: BLE001 - a flavor of somebody's own may raise anything
+        raise _broken(flavor, error, redactor, "to prepare a component") from None
 
 
 def _refuse_depth(configuration: Mapping[str, object]) -> None:
@@ -191,12 +205,23 @@ def _refuse(flavor: type[Flavor], error: ValidationError, redactor: Redactor) ->
     ) from None
 
 
+def _broken(
+    flavor: type[Flavor], error: Exception, redactor: Redactor, to_do: str = "to check this configuration"
+) -> FlavorError:
+    """Return what is said of a flavor of somebody's own that fails where it should refuse."""
+    words = raised(type(error).__name__, visible(str(error)).removesuffix("."))
+    return FlavorError(
+        redactor.redacted(f"The {flavor.type.words} flavor {flavor.name!r} failed {to_do}: {words}."),
+        hint="What it does not take it refuses with a ValueError; all else is for whoever wrote it to mend.",
+    )
+
+
 def _sentence(detail: ErrorDetails) -> str:
     name = quoted(".".join(map(str, detail["loc"]))) if detail["loc"] else "the whole"
     if detail["type"] == "extra_forbidden":
         return f"{name} is not known"
     if detail["type"] == "missing":
         return f"{name} is required"
-    raised = detail.get("ctx", {}).get("error")
-    message = str(raised) if raised else detail["msg"]
+    cause = detail.get("ctx", {}).get("error")
+    message = str(cause) if cause else detail["msg"]
     return f"{name}: {visible(message).removesuffix('.')}"

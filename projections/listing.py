@@ -263,11 +263,15 @@ def found(view: View, sought: Sought, reference: str, *, prefix: bool, **paramet
             hint="Give more of the name or id.",
         )
     names = view.connection.execute(f"{by_name} ORDER BY from_pos DESC LIMIT {_NEAR_AMONG}", parameters)
-    when = f" as of position {view.position}" if view.position < view.newest else ""
     raise NotFound(
-        f"There is no {sought.words} with the name or id {what}{when}.",
+        f"There is no {sought.words} with the name or id {what}{moment(view)}.",
         near=near_names(reference, (name for _, name in names)),
     )
+
+
+def moment(view: View) -> str:
+    """Return in words as of when a view that is of the past is read, to be appended to what was not found in it."""
+    return f" as of position {view.position}" if view.position < view.newest else ""
 
 
 def _begins(column: str, parameter: str) -> str:

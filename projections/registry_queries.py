@@ -135,12 +135,21 @@ def sought_component(component_type: str) -> Sought:
 
 
 def stacks(view: View, asked: Asked = FIRST_PAGE) -> Page[StackRow]:
-    """Return a page of the stacks, oldest first if not sorted by `name`, `created`, `owner`, `shared` or `id`."""
+    """Return a page of the stacks, oldest first if not sorted by `name`, `created`, `owner`, `shared` or `id`.
+
+    The filter `flavor` leaves those that have a component of it, of whatever type.
+    """
     filters = asked.filters
     where = Where(view)
     where.named(filters.name)
     where.equal("owner", filters.owner)
     where.labelled(filters.labels)
+    if filters.flavor is not None:
+        where.narrow(
+            f"EXISTS (SELECT 1 FROM {COMPONENTS.name} WHERE flavor = :flavor AND {HOLDS}"
+            " AND instr(components, '\"' || component_id || '\"') > 0)",
+            flavor=filters.flavor,
+        )
     rows, total = listed(view, asked, _STACKS, where, (COUNTS, "stack"))
     return Page(_stacks(view, rows), total, asked.page, asked.size)
 

@@ -20,6 +20,7 @@ from stackledger.projections.listing import (
     found,
     given_ids,
     listed,
+    moment,
 )
 from stackledger.projections.schema import ARTIFACTS, HOLDS, RUN_COUNTS, RUN_STATES, RUNS, STEP_STATES
 
@@ -243,7 +244,9 @@ def pipeline(view: View, name: str) -> PipelineRow:
     row = view.connection.execute(sql, parameters).fetchone()
     if row is None:
         known = view.connection.execute(f"SELECT DISTINCT pipeline FROM {RUNS.name} WHERE from_pos <= :at", parameters)
-        raise NotFound(f"No pipeline named {quoted(name)} ran.", near=near_names(name, (each for (each,) in known)))
+        raise NotFound(
+            f"No pipeline named {quoted(name)} ran{moment(view)}.", near=near_names(name, (each for (each,) in known))
+        )
     return PipelineRow(*row)
 
 
@@ -324,7 +327,7 @@ def _steps(view: View, run: RunRow, plan: list[dict[str, Any]]) -> tuple[StepRow
             {"at": view.position, "id": run.id},
         )
     }
-    stopped = _OPEN if run.status == RunStatus.STOPPED else ()
+    stopped = () if run.status == RunStatus.RUNNING else _OPEN  # its process died, or somebody ended it
     steps = []
     for planned in plan:
         state = (

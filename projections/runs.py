@@ -3,7 +3,7 @@
 Statuses are ZenML's words. A run is `running` until it is `completed`, `failed` or `stopped`. A step is
 `initializing` until its first attempt, then `running`, on a fleet first `queued`, and `completed`, `failed` or
 `skipped` in the end; between an attempt that failed or got lost and the next one it is `retrying`. What was open when
-its run was cancelled is left as it was here: queries call it `stopped`.
+its run ended without it is left as it was here: queries call it `stopped`.
 """
 
 from __future__ import annotations

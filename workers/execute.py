@@ -18,6 +18,7 @@ from stackledger.domain.errors import ArtifactDamaged, PipelineError
 from stackledger.domain.events.runs import Produced
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import MAX_ERROR, MAX_MESSAGE, FailStep, FinishStep
+from stackledger.domain.wording import counted
 from stackledger.flavors.resolving import Redactor
 from stackledger.pipelines.context import StepContext, executing
 from stackledger.pipelines.fitting import fits, may_be, words
@@ -220,7 +221,8 @@ def _outputs(signature: Signature, value: object, name: str) -> tuple[object, ..
         return ()
     values = (value,) if len(outputs) == 1 else value
     if not isinstance(values, tuple | list) or len(values) != len(outputs):
-        returned = f"{len(values)} values" if isinstance(values, tuple | list) else f"one {type(values).__qualname__}"
+        one = f"one {type(values).__qualname__}"
+        returned = counted(len(values), "value") if isinstance(values, tuple | list) else one
         raise PipelineError(
             f"The step {name!r} announced {len(outputs)} outputs ({', '.join(output.name for output in outputs)}) and"
             f" returned {returned}.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stackledger.client import arguments
 from stackledger.client.arguments import kind_of
-from stackledger.client.components import ComponentClient
+from stackledger.client.components import ComponentClient, registered_flavors
 from stackledger.client.results import Page, Stack
 from stackledger.client.session import ACTIVE_STACK
 from stackledger.domain.component_types import REQUIRED, ComponentType
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from stackledger.projections.engine import View
     from stackledger.projections.registry_queries import StackRow
 
-_FILTERS = ("name", "owner", "label")
+_FILTERS = ("name", "owner", "flavor", "label")
 Parts = dict[ComponentType, tuple[str, ...]]
 Named = Mapping[str, str | Sequence[str]]
 """Components by type (ComponentType or its text): a name or id, or several, the default one first."""
@@ -42,8 +43,8 @@ class StackClient(ComponentClient):
     ) -> Page[Stack]:
         """Return a page of the stacks, oldest first unless `sort_by` says otherwise.
 
-        Filters are `name` (also `contains:x`, `startswith:x`, `endswith:x`), `owner`, and `label`, one or several
-        (`key` or `key=value`).
+        Filters are `name` (also `contains:x`, `startswith:x`, `endswith:x`), `owner`, `flavor` (of any component;
+        NotFound for one that there is not), and `label`, one or several (`key` or `key=value`).
         """
 
         def query(view: View) -> Page[Stack]:
@@ -51,7 +52,13 @@ class StackClient(ComponentClient):
             active, names = self._active_id(view), self._names()
             return Page([_stack(row, active, names) for row in found.items], found.total, page, size)
 
-        return self._read(query, as_of)
+        found = self._read(query, as_of)
+        flavor = filters.get("flavor")
+        if flavor and not found.total:
+            from stackledger.flavors import catalogue  # takes longer than a query
+
+            catalogue.find(None, flavor, partial(self._read, registered_flavors, as_of))
+        return found
 
     def get_stack(
         self,

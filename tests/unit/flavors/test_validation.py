@@ -26,6 +26,7 @@ from pydantic import (
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import (
     ArtifactError,
+    FlavorError,
     InvalidConfiguration,
     InvalidValue,
     LiteralSecret,
@@ -435,3 +436,29 @@ def test_whatever_is_given_to_any_field_is_kept_as_json_or_refused(field: str, v
     else:
         assert json.loads(json.dumps(kept, allow_nan=False)) == kept
         assert validated(Shelf, kept) == kept
+
+
+def test_a_flavor_that_fails_where_it_should_refuse_is_named_and_no_secret_is(tmp_path: Path) -> None:
+    class BrokenConfig(ShelfConfig):
+        @field_validator("bucket")
+        @classmethod
+        def _failing(cls, value: str) -> str:
+            if value == "broken":
+                raise KeyError(value)
+            return value
+
+    class Broken(Shelf):
+        config_class = BrokenConfig
+
+        @classmethod
+        def prepare(cls, config: FlavorConfig, home: Path, component_id: str) -> None:  # noqa: ARG003 - as it is called
+            assert isinstance(config, ShelfConfig)
+            raise OSError(f"{config.token} is not let in")
+
+    with pytest.raises(FlavorError, match="failed to check this configuration: KeyError: 'broken'"):
+        validated(Broken, NEEDED | {"bucket": "broken"})
+    with pytest.raises(FlavorError, match="failed to check this configuration: KeyError"):
+        configured(Broken, {"bucket": "broken", "token": "env:HERE"}, lambda _: {}, environment={"HERE": "x"})
+    with pytest.raises(FlavorError, match=r"failed to prepare a component: OSError: \*\*\* is not let in") as failed:
+        prepare(Broken, NEEDED, tmp_path, "1", {"shelf": {"token": "hunter2"}}.__getitem__)
+    assert failed.value.__cause__ is None
