@@ -35,22 +35,24 @@ _PORTS = range(15_000, 32_000)
 _CHANCE = random.SystemRandom()
 
 
-def free_port() -> int:
-    """Return a port that nobody gets by chance, now or while its server is away: not one for outgoing connections.
+def free_port(together: int = 1) -> int:
+    """Return a port, the first of some, that nobody gets by chance, now or while its server is away.
 
-    Whoever asks for one of these while nobody listens there may reach itself, and keep the server from coming back.
-    Another process that looks for a port at the same time gets another one.
+    None for outgoing connections: whoever asks for one of these while nobody listens there may reach itself, and keep
+    the server from coming back. Another process that looks for a port at the same time gets another one.
     """
     while True:
         port = _CHANCE.choice(_PORTS)
-        with suppress(OSError), socket.socket() as sock:
-            sock.bind(("127.0.0.1", port))
-            _reserve(port)
+        with suppress(OSError):
+            for each in range(port, port + together):
+                _reserve(each)
             return port
 
 
 def _reserve(port: int) -> None:
-    """Keep a name as long as this process lives, or raise OSError if another one has it."""
+    """Keep a name as long as this process lives, or raise OSError if another one has it, or the port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", port))
     if sys.platform == "linux":
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(f"\0stackledger-test-port-{port}")

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,14 +61,35 @@ def family(pid: int) -> list[int]:
     for each in found:
         try:
             found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text("ascii").split())
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return found[1:]
 
 
+def environments(pid: int) -> dict[int, bytes]:
+    """Return what the processes below one find around them; one that ends just now has nothing any more."""
+    found = {}
+    for each in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[each] = Path(f"/proc/{each}/environ").read_bytes()
+    return {each: found[each] for each in family(pid) if each in found}
+
+
 def _files(pid: int) -> list[str]:
     """Return what a process has open."""
-    return [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed just now
+            found.append(str(each.readlink()))
+    return found
+
+
+def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield the files below a folder that are there as long as it takes to read them."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with suppress(FileNotFoundError):
+                yield path, path.read_bytes() if path.is_file() else b""
 
 
 class TestUp:
@@ -163,8 +185,9 @@ class TestOnPostgreSQL:
             up(fleet)
             run = fleet.run("a")
             fleet.has_begun("a")
-            for pid in family(fleet.pid("worker-default-1")):
-                environment = Path(f"/proc/{pid}/environ").read_bytes()
+            found = environments(fleet.pid("worker-default-1"))
+            assert set(fleet.began("a")) <= found.keys()
+            for environment in found.values():
                 assert b"STACKLEDGER_HOME=" in environment
                 assert b"STACKLEDGER_LOG=" not in environment
                 assert b"PGPASSWORD=" not in environment
@@ -325,19 +348,19 @@ class TestWorkers:
         run = standing.run("seen")
         standing.has_begun("seen")
         worker = standing.pid("worker-default-1")
-        below = family(worker)
-        assert set(standing.began("seen")) <= set(below)
-        for pid in below:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        below = environments(worker)
+        assert set(standing.began("seen")) <= below.keys()
+        for environment in below.values():
             assert b"STACKLEDGER_HOME=" in environment
             assert PASSWORD.encode() not in environment
         for pid in (worker, standing.pid("coordinator"), *below):
-            assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            with suppress(FileNotFoundError, ProcessLookupError):
+                assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         standing.go("seen")
         assert run.ended() == 0
         standing.command("worker", "join-file", "--file", str(standing.signs / "join.json"))
-        for path in (*standing.home.rglob("*"), *standing.signs.rglob("*")):
-            assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
+        for path, data in (*contents(standing.home), *contents(standing.signs)):
+            assert PASSWORD.encode() not in data, path
 
 
 class TestJoining:

@@ -158,7 +158,7 @@ class Started:
             self._output += self._decoder.decode(data)
         return self._output
 
-    def says(self, text: str, within: float = 60.0) -> None:
+    def says(self, text: str, within: float = 100.0) -> None:
         """Wait until it has written something."""
 
         def said() -> bool:
@@ -168,7 +168,7 @@ class Started:
 
         eventually(said, within)
 
-    def ended(self, within: float = 60.0) -> int:
+    def ended(self, within: float = 100.0) -> int:
         """Wait for its end; return its status."""
         eventually(lambda: self.output is not None and self.process.poll() is not None, within)
         return self.process.returncode
