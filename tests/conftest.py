@@ -129,9 +129,14 @@ def gcs() -> Iterator[ObjectServer]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `both_logs` with the log in the home, and with the log on PostgreSQL."""
+    """Run what is marked `both_logs` with the log in the home, and with the log on PostgreSQL.
+
+    `QUICK` says that the same code was tested before: then with the former alone. What has the latter as its subject
+    runs in any case.
+    """
     if metafunc.definition.get_closest_marker("both_logs") is not None:
-        metafunc.parametrize("home", ["embedded", "postgresql"], indirect=True)
+        logs = ["embedded"] if os.environ.get("QUICK") else ["embedded", "postgresql"]
+        metafunc.parametrize("home", logs, indirect=True)
 
 
 @pytest.fixture

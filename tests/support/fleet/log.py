@@ -10,7 +10,7 @@ from stackledger.domain.event import Boundary, Envelope, Event, Recorded
 from stackledger.domain.events.fleet import KeyEnrolled, KeyRevoked, RunCancelled, TrustPublished
 from stackledger.domain.events.log import LogAdopted
 from stackledger.domain.events.log import LogMoved as Moved
-from stackledger.domain.events.runs import RunFailed, RunStarted, RunSucceeded, StepSucceeded, run_tag
+from stackledger.domain.events.runs import RunFailed, RunStarted, RunSucceeded, StepSucceeded
 from stackledger.domain.fleet import Keys, evolve_keys
 from stackledger.workers.fleet.protocol.ports import Conflict, LogAway, NotActive, Seen, Unrecordable
 from tests.support.fleet.network import Process, Timeline
@@ -64,9 +64,6 @@ class SimulatedLog:
         self.ended: set[str] = set()
         self.succeeded: dict[str, set[str]] = defaultdict(set)
         """Which steps of a run did."""
-
-    def of_run(self, run_id: str) -> list[Recorded]:
-        return [self.events[position - 1] for position in self._by_tag[run_tag(run_id)]]
 
     def _fold(self, event: Event) -> None:
         match event:
