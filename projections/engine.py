@@ -19,6 +19,8 @@ from stackledger.projections.schema import CHECKPOINTS, VIEWS
 Result = TypeVar("Result")
 
 _TRIES = 5
+_DELETIONS = 50
+"""How often the file may be gone when it was to be read, beyond those tries."""
 
 FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file may raise; its garbage may stand in the very message. See `is_damage`."""
@@ -87,7 +89,8 @@ class Views:
         """
         needed: int | None = None
         damage: LogDamaged | None = None
-        for tries in range(_TRIES):
+        tries = deletions = 0
+        while tries < _TRIES:
             try:
                 with closing(self._opened()) as connection:
                     position = self._position(connection, needed)
@@ -99,6 +102,8 @@ class Views:
                 problem = None
             # A file may be missing or half made by somebody else: only what stays damaged is thrown away.
             discard = problem is not None and is_damage(problem) and tries > 0
+            deleted = problem is not None and deletions < _DELETIONS and not self._path.exists()
+            tries, deletions = tries + (not deleted), deletions + deleted
             if discard:
                 self._notify(f"The views in {self._path} are damaged ({problem}): building them anew from the log.")
             try:

@@ -56,6 +56,10 @@ _LOCK_TIMEOUT = 600.0
 """Seconds; while somebody else builds the views of a large log, the others wait for that."""
 
 
+_TRIES = 100
+"""How often one folds where somebody deletes the files meanwhile: whoever does that all the time wins in the end."""
+
+
 class _AnotherLog(Exception):
     """The views were folded from a log that is not this one, or from a longer copy of it."""
 
@@ -104,7 +108,7 @@ class Writer(NamedTuple):
 
     def _caught_up(self, anew: str | None) -> int:
         try:
-            return self._folded(anew)
+            return self._undisturbed(anew)
         except _AnotherLog:
             self.notify("The views were built from another log, or from a longer copy of this one: building them anew.")
         except FAILURES as error:
@@ -112,35 +116,59 @@ class Writer(NamedTuple):
                 raise
             self.notify(f"The views in {self.path} are damaged ({error}): building them anew from the log.")
         self._remove()
-        return self._folded()
+        return self._undisturbed()
+
+    def _undisturbed(self, anew: str | None = None) -> int:
+        """Fold, and once more wherever files are deleted under the hands of SQLite, which calls that an I/O error."""
+        for tries in range(_TRIES, 0, -1):
+            # Made before SQLite would make it with the rights of any file; the files beside it take them over.
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            made = os.fstat(file).st_ino
+            os.close(file)
+            with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30.0)) as connection:
+                try:
+                    return self._folded(connection, anew)
+                except FAILURES:
+                    # While the connection is open: its end takes the files beside the views away, too.
+                    if tries == 1 or self._is_whole(made):
+                        raise
+            if not self.path.exists():
+                self._remove()
+        raise AssertionError("the last try returns or raises")
+
+    def _is_whole(self, made: int) -> bool:
+        """Say whether the file is the one with this number, and has those beside it that an open one has."""
+        try:
+            return self.path.stat().st_ino == made and all(
+                Path(f"{self.path}{suffix}").exists() for suffix in ("-wal", "-shm")
+            )
+        except FileNotFoundError:
+            return False
 
     def _remove(self) -> None:
         # The side files go too, even where the file itself is gone already: they must never meet a new file.
         for suffix in ("", "-wal", "-shm", "-journal"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
-    def _folded(self, anew: str | None = None) -> int:
-        # Made before SQLite would make it with the rights of any file; the files beside it take them over.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30.0)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("BEGIN IMMEDIATE")
-            self._prepare(connection, anew)
-            connection.execute("COMMIT")
-            fold = _Fold(connection, self.projections, self.upcasters)
-            start, head = fold.position(), self.reader.head()
-            if head - start >= _TELL_FROM:
-                self.notify(f"Reading {head - start:,} events into the views.")
-            for batch in _batches(self.reader.scan(after=start, upto=head), self.batch_events):
-                fold.add(batch)
-            if fold.unknown:
-                self.notify(
-                    f"Skipped events of types that this version does not know: {', '.join(sorted(fold.unknown))}."
-                    " Upgrade to see what they say."
-                )
-            return fold.position()
+    def _folded(self, connection: sqlite3.Connection, anew: str | None) -> int:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("BEGIN IMMEDIATE")
+        self._prepare(connection, anew)
+        connection.execute("COMMIT")
+        fold = _Fold(connection, self.projections, self.upcasters)
+        start, head = fold.position(), self.reader.head()
+        if head - start >= _TELL_FROM:
+            self.notify(f"Reading {head - start:,} events into the views.")
+        for batch in _batches(self.reader.scan(after=start, upto=head), self.batch_events):
+            fold.add(batch)
+        if fold.unknown:
+            self.notify(
+                f"Skipped events of types that this version does not know: {', '.join(sorted(fold.unknown))}."
+                " Upgrade to see what they say."
+            )
+        return fold.position()
 
     def _prepare(self, connection: sqlite3.Connection, anew: str | None) -> None:
         """Make the tables of projections without a checkpoint, and note that the others were compared with the log."""

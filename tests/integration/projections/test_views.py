@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgpack
 import pytest
@@ -247,6 +248,28 @@ def test_deleting_views_while_they_are_built_loses_nothing(
     reader = Meddling(EVENTS, moment, delete)
     Writer(path, reader, told, batch_events=10).catch_up()
     assert Views(path, reader, told).catch_up() == EVENTS[-1].position
+    assert dumped(path) == folded_in_memory(EVENTS)
+
+
+def test_views_that_are_deleted_whenever_they_are_opened_are_built_all_the_same(
+    path: Path, views: Views, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, deletions = sqlite3.connect, [30]
+
+    def deleted_once_open(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **named)
+        if deletions[0]:
+            deletions[0] -= 1
+            for suffix in (".db", ".db-wal", ".db-shm"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
+        return connection
+
+    expected = views.read(names)
+    path.unlink()
+    monkeypatch.setattr(sqlite3, "connect", deleted_once_open)
+    assert views.read(names) == expected
+    assert (deletions, told) == ([0], [])
+    monkeypatch.undo()
     assert dumped(path) == folded_in_memory(EVENTS)
 
 
