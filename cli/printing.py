@@ -105,12 +105,21 @@ def plain(value: Any) -> str:
 
 def pointing(value: Any) -> str:
     """Return the hand that marks what is active."""
-    return "👉" if value else ""
+    return _sign("👉", "*") if value else ""
 
 
 def ticked(value: Any) -> str:
     """Return a tick for yes and a dash for no."""
-    return "✅" if value else "➖"  # noqa: RUF001 - the heavy dash that users know
+    return _sign("✅", "yes") if value else _sign("➖", "-")  # noqa: RUF001 - the heavy dash that users know
+
+
+def _sign(sign: str, plain_sign: str) -> str:
+    """Return a sign, or what stands for it where standard output cannot hold it: spelled out it would be no sign."""
+    try:
+        sign.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return plain_sign
+    return sign
 
 
 def print_listing(listing: Listing, output: str, chosen: str | None = None) -> None:

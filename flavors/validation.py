@@ -30,6 +30,11 @@ MAX_DEPTH = 50
 """Levels of nesting that a configuration may have: more is a mistake, or made to make readers fail."""
 
 
+_LISTS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
+_MAPS = frozenset({"dict_type", "mapping_type", "model_type", "dataclass_type"})
+"""Pydantic's words for what was no list and no map; hers are about Python, and do not say how to write one."""
+
+
 class FieldDescription(NamedTuple):
     """A field of a flavor's configuration, for help, `flavor describe` and questions."""
 
@@ -222,6 +227,10 @@ def _sentence(detail: ErrorDetails) -> str:
         return f"{name} is not known"
     if detail["type"] == "missing":
         return f"{name} is required"
+    if detail["type"] in _LISTS:
+        return f'{name} is a list, as in \'["a", "b"]\''
+    if detail["type"] in _MAPS:
+        return f'{name} is a map, as in \'{{"key": "value"}}\''
     cause = detail.get("ctx", {}).get("error")
     message = str(cause) if cause else detail["msg"]
     return f"{name}: {visible(message).removesuffix('.')}"

@@ -93,12 +93,27 @@ class HealthClient(StackClient, SecretClient, RunClient):
             )
         if all:
             self._refuse_while_fleet_runs()
+        if not all:
+            self._clean_views()
+            return None
         self._end_dead_runs()
         self._sweep()
-        if not all:
-            self._ledger.remove_views()
-            return None
         return self._move_aside()
+
+    def _clean_views(self) -> None:
+        from stackledger.projections.engine import ViewsUnusable
+
+        for last in (False, True):
+            try:
+                self._end_dead_runs()
+                self._sweep()
+                break
+            except ViewsUnusable:
+                # On a full disk they may be the very thing that can go, and the second try has that room.
+                self._ledger.remove_views()
+                if last:
+                    raise
+        self._ledger.remove_views()
 
     def _move_aside(self) -> Path:
         from stackledger.eventlog.lock import FileLock

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import pytest
 import yaml
@@ -216,3 +217,9 @@ def test_readable_letters_stay_readable(capsys: pytest.CaptureFixture[str]) -> N
 def test_lines_are_printed_as_they_are_but_for_tabulators(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines(Lines(["a\tb", "  c"]), "table")
     assert capsys.readouterr().out == "a       b\n  c\n"
+
+
+def test_a_sign_that_standard_output_cannot_hold_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (pointing(True), pointing(False), ticked(True), ticked(False)) == ("👉", "", "✅", "➖")  # noqa: FBT003, RUF001
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert (pointing(True), pointing(False), ticked(True), ticked(False)) == ("*", "", "yes", "-")  # noqa: FBT003

@@ -462,3 +462,10 @@ def test_a_flavor_that_fails_where_it_should_refuse_is_named_and_no_secret_is(tm
     with pytest.raises(FlavorError, match=r"failed to prepare a component: OSError: \*\*\* is not let in") as failed:
         prepare(Broken, NEEDED, tmp_path, "1", {"shelf": {"token": "hunter2"}}.__getitem__)
     assert failed.value.__cause__ is None
+
+
+def test_what_is_no_list_or_no_map_is_told_how_to_write_one() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"""'hosts' is a list, as in '\["a", "b"\]'"""):
+        validated(Shelf, NEEDED | {"hosts": "here,there"})
+    with pytest.raises(InvalidConfiguration, match=r"""'ports' is a map, as in '{"key": "value"}'"""):
+        validated(Shelf, NEEDED | {"ports": "1"})
