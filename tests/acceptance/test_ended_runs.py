@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.program import stackledger
+from tests.support.services import interruptible
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -52,7 +53,11 @@ def test_no_step_of_a_run_that_ended_is_said_to_go_on_or_to_come(ending: signal.
     Path("slow.py").write_text(PIPELINE, encoding="utf-8")
     begun = Path("begun")
     running = subprocess.Popen(
-        [sys.executable, "slow.py"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "slow.py"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=interruptible,  # noqa: PLW1509 - it makes a few system calls
     )
     try:
         eventually(begun.exists)

@@ -40,7 +40,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
-    "max_connections": "60",
+    "max_connections": "200",  # a soak gives many commands at once
     "autovacuum_naptime": "5s",
 }
 
