@@ -146,18 +146,20 @@ class FileListener:
         deadline = time.monotonic() + seconds
         time.sleep(max(0.0, self._told + _NOT_AGAIN_FOR - time.monotonic()))
         try:
-            while True:
-                version = self._looked()
-                if version != self._version:
-                    self._version, self._told = version, time.monotonic()
-                    return True
+            if self._version is None:
+                deadline = 0.0  # nobody knows what came before it listened
+            while not self._rings.wait(max(0.0, deadline - time.monotonic())):
+                # Somebody may have appended who did not ring, or where the system does not tell.
+                before, self._version = self._version, self._looked()
+                if before != self._version:
+                    break
                 if time.monotonic() >= deadline:
                     return False
-                self._rings.wait(deadline - time.monotonic())
         except sqlite3.Error:
             self.close()
             time.sleep(min(seconds, 0.1))
-            return True
+        self._told = time.monotonic()
+        return True
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""

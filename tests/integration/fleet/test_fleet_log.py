@@ -453,6 +453,19 @@ def test_who_listens_hears_of_what_anybody_appends(real_place: InFile | OnServer
             assert listener.wait(60.0)
 
 
+def test_who_listens_sees_what_somebody_appends_who_does_not_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do programs of before."""
+    with closing(InFile(tmp_path / "log.db", tmp_path)) as place, closing(FileListener(place.where)) as listener:
+        assert listener.wait(0.0)
+        assert not listener.wait(0.0)
+        monkeypatch.setattr(FileLock, "ring", lambda _: None)
+        place.append(confirmed(9))
+        assert listener.wait(0.0)
+        assert not listener.wait(0.0)
+
+
 def test_who_listens_waits_for_a_file_that_is_gone(tmp_path: Path) -> None:
     with closing(InFile(tmp_path / "log.db", tmp_path)) as place, closing(FileListener(place.where)) as listener:
         assert listener.wait(0.0)
