@@ -28,7 +28,7 @@ def encode(event: Event, envelope: Envelope) -> bytes:
 
     Whatever anybody gives comes into the log here, and nothing with a password in a URL goes further.
     """
-    stored: dict[str, Any] = dict(zip(ENVELOPE, envelope, strict=True))
+    stored: dict[str, Any] = envelope._asdict()
     stored["body"] = event.model_dump()
     try:
         check_fields(stored)

@@ -1,4 +1,4 @@
-"""Hearing at once that somebody writes into a file, where the system tells of it."""
+"""Hearing at once that somebody reads or writes a file, where the system tells of it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import time
 from pathlib import Path
 
 POLL_SECONDS = 0.01
-_IN_MODIFY, _IN_IGNORED = 0x2, 0x8000
+_IN_ACCESS, _IN_MODIFY, _IN_IGNORED = 0x1, 0x2, 0x8000
 _EVENT = struct.Struct("iIII")
 _MOST = 64 * 1024
 
 
 class FileWrites:
-    """Writes into the file at `path` by anybody. Whoever waits for them may miss some, and has to look now and then."""
+    """Uses of the file at `path` by anybody: bytes read from it, or written into it.
+
+    Whoever waits for them may miss some, and has to look now and then.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def wait(self, seconds: float) -> bool:
-        """Return after a write, or after some seconds; say whether there was one.
+        """Return after a use, or after some seconds; say whether there was one.
 
         Where the system does not tell, and as long as there is no such file, return soon.
         """
@@ -56,7 +59,7 @@ def _watching(path: Path) -> int | None:
     descriptor: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if descriptor < 0:
         return None
-    if libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) < 0:
+    if libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_ACCESS | _IN_MODIFY) < 0:
         os.close(descriptor)
         return None
     return descriptor

@@ -296,14 +296,14 @@ def _stored(sequenced: DCBSequencedEvent) -> StoredEvent:
 
 def _recorded(event: Event, event_id: str, context: Context) -> Recorded:
     envelope = Envelope(
-        id=event_id,
-        time=context.time,
-        actor=context.actor,
-        host=context.host,
-        reason=context.reason,
-        ticket=context.ticket,
-        correlation=context.correlation or context.command_id,
-        causation=context.causation or context.command_id,
+        event_id,
+        context.time,
+        context.actor,
+        context.host,
+        context.reason,
+        context.ticket,
+        context.correlation or context.command_id,
+        context.causation or context.command_id,
     )
     return Recorded(0, envelope, stored_tags(event, envelope), event)
 

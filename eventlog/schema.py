@@ -50,7 +50,6 @@ SCHEMA = (
 Row = tuple[int, str, str, bytes]
 """Position, type, tags as a JSON array in stored order, data."""
 
-_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FROM_JSON = json.JSONDecoder().raw_decode  # half the time of json.loads, which every event read would pay
 
 TAGS_AT_ONCE = 64
@@ -171,7 +170,7 @@ def in_pages(
 
 def tags_text(tags: Sequence[str]) -> str:
     """Return tags as they are stored beside an event."""
-    return f"[{','.join(map(_AS_JSON, tags))}]"  # one by one: a list is encoded by an encoder made for it
+    return f"[{','.join(map(json.encoder.encode_basestring, tags))}]"
 
 
 def tags_of(row: Row) -> list[str]:

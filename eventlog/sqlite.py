@@ -50,6 +50,13 @@ from stackledger.eventlog.sqlite_file import insert, opened, wal_size
 WAL_BYTES = 8 * 1024 * 1024
 """How large the write-ahead log becomes before its pages are moved into the file and it begins anew."""
 
+LOOK_EVERY = 8
+"""By how many positions the log grows, whoever appends, between two looks at the size of its write-ahead log.
+
+Not with each append: a file that somebody looked at gets new times with the next write (Linux 6.13 and later), and the
+fsync of that write takes half as long again.
+"""
+
 READERS_MS = 200
 """How long a checkpoint waits for those who read just then, so that they cannot keep the log growing for ever."""
 
@@ -70,6 +77,8 @@ class SQLiteRecorder(DCBRecorder):
         # SQLite keeps its other files beside the one that a link leads to; the lock belongs there too.
         path = Path(os.path.realpath(path))
         self.path = path
+        self._name = str(path)
+        self._translated = translated(path)
         self._timeout = timeout
         self._file_lock = FileLock(path.with_suffix(".lock"), timeout=timeout)
         self._mutex = threading.Lock()
@@ -89,7 +98,7 @@ class SQLiteRecorder(DCBRecorder):
         The head is taken first and the rows end there, so that they fit together however long reading takes.
         Rows are fetched page by page as they are needed; with a limit they are fetched at once.
         """
-        with self._mutex, translated(self.path):
+        with self._mutex, self._translated:
             connection = self._live()
             self._refuse_if_moved()
             last = head(connection)
@@ -108,7 +117,7 @@ class SQLiteRecorder(DCBRecorder):
         """
         if not events:
             raise ProgrammingError("an append needs at least one event")
-        with self._mutex, translated(self.path):
+        with self._mutex, self._translated:
             connection = self._live()
             with self._file_lock:
                 return self._append(connection, events, condition)
@@ -143,14 +152,14 @@ class SQLiteRecorder(DCBRecorder):
         if self._closed:
             raise LogError(f"The log {self.path} was closed.")
         if self._connection is None:
-            with translated(self.path):
+            with self._translated:
                 self._connection = opened(self.path, self._file_lock, self._timeout)
                 self._file = os.stat(self.path)
         return self._connection
 
     def _refuse_if_moved(self) -> None:
         try:
-            is_moved = self._file is None or not os.path.samestat(os.stat(self.path), self._file)
+            is_moved = self._file is None or not os.path.samestat(os.stat(self._name), self._file)
         except OSError:
             is_moved = True
         if is_moved:
@@ -166,7 +175,7 @@ class SQLiteRecorder(DCBRecorder):
         try:
             connection.execute("BEGIN IMMEDIATE")
             last, its_type = last_type(connection)
-            refuse_append(its_type, (event.type for event in events), str(self.path))
+            refuse_append(its_type, [event.type for event in events], self._name)
             if condition is not None and _matches(connection, condition, last):
                 raise IntegrityError(condition)
             insert(connection, last, events)
@@ -175,8 +184,10 @@ class SQLiteRecorder(DCBRecorder):
             raise
         self._commit(connection)
         self._file_lock.ring()
-        self._bound_wal(connection)
-        return last + len(events)
+        position = last + len(events)
+        if position // LOOK_EVERY > last // LOOK_EVERY:
+            self._bound_wal(connection)
+        return position
 
     def _merged(self, selections: Sequence[Selection], after: int, upto: int) -> Iterator[Row]:
         streams = [self._stream(selection, after, upto) for selection in selections]
@@ -187,7 +198,7 @@ class SQLiteRecorder(DCBRecorder):
 
     def _stream(self, selection: Selection, after: int, upto: int) -> Iterator[Row]:
         def fetch(after: int, upto: int, most: int) -> Page:
-            with self._mutex, translated(self.path):
+            with self._mutex, self._translated:
                 return selection.page(self._live(), after, upto, most, newest_first=False)
 
         return in_pages(fetch, after, upto)
@@ -211,14 +222,14 @@ class SQLiteRecorder(DCBRecorder):
         It is overwritten from its beginning rather than cut, because the fsync of a growing file is several times
         as dear. Every round makes it a little larger, until it is cut after all.
         """
-        size = wal_size(self.path)
+        size = wal_size(self._name)
         if size <= self._wal_bytes:
             return
         moved = False
         # The events are safe where they are: that they cannot be moved yet is not the append's failure.
         with contextlib.suppress(sqlite3.Error):
             moved = _checkpoint(connection, "TRUNCATE" if size > 2 * WAL_BYTES else "RESTART")
-        self._wal_bytes = max(wal_size(self.path), WAL_BYTES) + (0 if moved else WAL_BYTES)
+        self._wal_bytes = max(wal_size(self._name), WAL_BYTES) + (0 if moved else WAL_BYTES)
 
 
 class SQLiteSubscription(DCBListenNotifySubscription[SQLiteRecorder]):

@@ -114,10 +114,10 @@ def insert(connection: sqlite3.Connection, last: int, events: Sequence[DCBEvent]
     )
 
 
-def wal_size(path: Path) -> int:
+def wal_size(name: str) -> int:
     """Return how many bytes the write-ahead log beside a file has, 0 where there is none."""
     with contextlib.suppress(FileNotFoundError):
-        return os.stat(f"{path}-wal").st_size
+        return os.stat(f"{name}-wal").st_size
     return 0
 
 
@@ -127,7 +127,7 @@ def _create(path: Path, fill: Callable[[sqlite3.Connection], None] = lambda _: N
     Only its owner can use it; SQLite gives the files beside it the same rights.
     """
     new = path.with_name(f"{path.name}.new")
-    if wal_size(path):
+    if wal_size(str(path)):
         # SQLite would take it for the new log's own, and lose both.
         raise LogError(
             f"The log {path} is gone, and {path.name}-wal beside it holds what was last added to it.",

@@ -66,9 +66,9 @@ MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError, Rec
 
 def check_fields(stored: dict[str, Any]) -> None:
     """Raise KeyError, TypeError or ValueError unless envelope and body are of the types that they should be."""
-    if not all(map(isinstance, map(stored.__getitem__, _FIELDS), _FIELDS.values())):
-        wrong = next(field for field, types in _FIELDS.items() if not isinstance(stored[field], types))
-        raise TypeError(f"its {wrong} is of the type {type(stored[wrong]).__name__}")
+    for field, types in _FIELDS.items():
+        if not isinstance(stored[field], types):
+            raise TypeError(f"its {field} is of the type {type(stored[field]).__name__}")
     if stored["time"] not in TIMES:
         raise ValueError("its time is in no year of the calendar")
 

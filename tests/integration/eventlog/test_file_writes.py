@@ -24,6 +24,18 @@ def test_whoever_waits_hears_of_each_write_once(tmp_path: Path) -> None:
             assert not writes.wait(0.0)
 
 
+def test_whoever_waits_hears_of_each_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"something")
+    with closing(FileWrites(file)) as writes:
+        assert not writes.wait(0.0)
+        for _ in range(2):
+            with file.open("rb", buffering=0) as reading:
+                reading.read(1)
+            assert writes.wait(20.0)
+            assert not writes.wait(0.0)
+
+
 def test_a_file_that_comes_later_is_found(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with closing(FileWrites(file)) as writes:

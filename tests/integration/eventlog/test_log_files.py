@@ -17,10 +17,10 @@ import pytest
 from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQueryItem
 
 from stackledger.domain.errors import AppendUnknown, LogBusy, LogDamaged, LogError, LogTooNew
-from stackledger.eventlog import schema
+from stackledger.eventlog import schema, sqlite
 from stackledger.eventlog.lock import FileLock
 from stackledger.eventlog.reader import SQLiteReader
-from stackledger.eventlog.sqlite import WAL_BYTES, SQLiteRecorder
+from stackledger.eventlog.sqlite import LOOK_EVERY, WAL_BYTES, SQLiteRecorder
 from tests.support.processes import ended, forked
 
 EVENT = DCBEvent(type="happened/1", data=b"data", tags=["a"])
@@ -418,6 +418,40 @@ def test_a_reader_that_stands_still_stops_no_writer(path: Path) -> None:
         for _ in range(3 * WAL_BYTES // 500_000):
             recorder.append([event])
         assert path.with_name("log.db-wal").stat().st_size < 2 * WAL_BYTES
+
+
+def test_writers_who_are_killed_after_each_append_do_not_let_the_write_ahead_log_grow_for_ever(path: Path) -> None:
+    event = DCBEvent(type="happened/1", data=b"x" * 1_000_000, tags=["a"])
+
+    def append_and_die() -> None:
+        SQLiteRecorder(path).append([event])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    sizes = []
+    for _ in range(5 * WAL_BYTES // 1_000_000):
+        assert ended(forked(append_and_die)) == -signal.SIGKILL
+        sizes.append(path.with_name("log.db-wal").stat().st_size)
+    assert max(sizes) < 4 * WAL_BYTES
+    assert read(path) == len(sizes)
+
+
+def test_an_append_mostly_leaves_the_size_of_the_write_ahead_log_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(name: str) -> int:
+        looks.append(name)
+        return 0
+
+    monkeypatch.setattr(sqlite, "wal_size", look)
+    with closing(SQLiteRecorder(path)) as recorder, closing(SQLiteRecorder(path)) as other:
+        for _ in range(2 * LOOK_EVERY):
+            recorder.append([EVENT])
+            other.append([EVENT] * 2)
+        assert len(looks) == 6
+        recorder.append([EVENT] * 10 * LOOK_EVERY)
+        assert looks == [str(path)] * 7
 
 
 def test_the_lock_file_covers_opening_and_appending_and_not_reading(path: Path) -> None:
