@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from typer import Exit
-
 from stackledger.domain.errors import StackledgerError, UsageError
 from stackledger.domain.names import visible
+
+_LONGEST = 1024 * 1024
+"""Letters of an answer that are read: some files are one line without an end."""
 
 _ENOUGH = 200
 _LONG_WORD = rf"\S{{{2 * _ENOUGH},}}"
@@ -64,7 +65,7 @@ class Log:
             if self._format is LogFormat.TEXT:
                 raise
             self._write("error", str(error), {})
-            raise Exit(2 if isinstance(error, UsageError) else 1) from error
+            raise SystemExit(2 if isinstance(error, UsageError) else 1) from error
 
     def _write(self, level: str, text: str, known: Mapping[str, str | int]) -> None:
         time = f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
@@ -100,7 +101,7 @@ def answer(question: str, *, hidden: bool = False) -> str | None:
             return None
     print(f"{visible(question)}: ", end="", file=sys.stderr, flush=True)
     try:
-        line = sys.stdin.readline()
+        line = sys.stdin.readline(_LONGEST)
     except UnicodeDecodeError as error:
         raise UsageError("The answer is not valid UTF-8.") from error
     if not sys.stdin.isatty():

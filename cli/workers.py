@@ -91,8 +91,7 @@ def start(
     if join is not None and orchestrator is not None:
         raise UsageError("Give a join file or an orchestrator, not both: the file says which one.")
 
-    log = Log("worker", log_format)
-    with log.to_the_end():
+    with Log("worker", log_format).to_the_end():
         call.client.work(
             orchestrator,
             join_file=join,
@@ -106,8 +105,7 @@ def start(
             idle_timeout=idle_timeout,
             liveness_file=liveness_file,
             metrics=endpoint(metrics_host, metrics_port),
-            tell=log.news,
-            trouble=log.trouble,
+            log_format=log_format,
         )
 
 

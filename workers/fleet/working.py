@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import platform
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple, NoReturn
 
 from stackledger.domain.errors import BrokerError, InvalidValue, NotFound, Refused, near_names
 from stackledger.domain.events.runs import Kept
@@ -22,9 +25,11 @@ from stackledger.workers.fleet.broker.loops import run_worker_loop
 from stackledger.workers.fleet.broker.told import Inbox
 from stackledger.workers.fleet.broker.worker_line import WorkerLine
 from stackledger.workers.fleet.execution.children import WarmChildren
+from stackledger.workers.fleet.execution.nursery import Nursery
 from stackledger.workers.fleet.joining import Join
 from stackledger.workers.fleet.liveness import LifeSign, life_sign
 from stackledger.workers.fleet.metrics import Endpoint, exposed, of_worker
+from stackledger.workers.fleet.protocol import messages
 from stackledger.workers.fleet.protocol.messages import Failure, Success
 from stackledger.workers.fleet.protocol.ports import Unable
 from stackledger.workers.fleet.protocol.tally import WorkerTally
@@ -43,13 +48,11 @@ _AGAIN = 60.0
 """Seconds after which the same trouble is told again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(NamedTuple):
     """How a worker serves. `grace` and `step_timeout` are in seconds, `memory` in bytes, 0 for any number.
 
     With an `idle_timeout`, in seconds, it ends by itself once it had nothing to do for so long.
-    `alive` is a file that is touched every second while all is well, `metrics` where Prometheus may ask; steps find
-    themselves in `environment`.
+    `alive` is a file that is touched every second while all is well, `metrics` where Prometheus may ask.
     """
 
     queue: str
@@ -61,7 +64,49 @@ class Service:
     idle_timeout: float | None = None
     alive: Path | None = None
     metrics: Endpoint | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+
+def load() -> None:
+    """Load what every worker needs sooner or later: so it shares that, too, with what is forked of it then."""
+    messages.load()
+    for name in ("cryptography.hazmat.primitives.asymmetric.ed25519", "encodings.idna"):
+        import_module(name)
+
+
+class Handed(NamedTuple):
+    """What the program of a worker is handed. In `config` are secrets; of the key, which is read there, only its id."""
+
+    join: Join
+    config: RabbitMQOrchestratorConfig
+    key_id: str
+    service: Service
+    home: Path
+    log_format: str
+
+
+_PROGRAM = "stackledger.worker_process"
+
+
+def become(handed: Handed, environment: Mapping[str, str]) -> NoReturn:
+    """Have this process be the program of a worker from here on, in the environment in which steps find themselves.
+
+    It is lean, and knows nothing that steps must not when it begins: it forks what executes them first.
+    """
+    descriptor = os.memfd_create("handed", 0)
+    with open(descriptor, "wb", closefd=False) as file:
+        pickle.dump(handed, file)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # -P keeps modules of the working directory out.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", _PROGRAM, str(descriptor)], environment)  # noqa: S606
+
+
+def handed(descriptor: int) -> Handed:
+    """Return what the program of a worker was handed, which is gone then."""
+    with open(descriptor, "rb") as file:
+        file.seek(0)
+        given: Handed = pickle.load(file)  # noqa: S301 - this very process wrote it, before it was this program
+        return given
 
 
 def chosen_queue(config: RabbitMQOrchestratorConfig, name: str | None) -> str:
@@ -93,13 +138,15 @@ def work(
     home: Path,
     tell: Tell,
     trouble: Tell,
+    nursery: Nursery | None = None,
 ) -> None:
     """Work until SIGTERM or SIGINT, which lets what runs come to its end within the grace period; a second one kills.
 
     Or until there was nothing to do for the idle time-out.
 
     Raises Refused where a coordinator says that the key does not count. Only for the main thread of a process; `tell`
-    gets what a person may want to know, line by line, `trouble` what of that is wrong. The log is never opened.
+    gets what a person may want to know, line by line, `trouble` what of that is wrong. The log is never opened. See
+    WarmChildren for `nursery`.
     """
     known = {"worker": key.shown.name, "orchestrator": join.orchestrator}
     tell, trouble = partial(tell, **known), partial(trouble, **known)
@@ -127,8 +174,8 @@ def work(
             inbox.put,
             max_steps=service.max_steps,
             memory=service.memory,
-            environment=service.environment,
             tracing=tracing,
+            nursery=nursery,
         )
         tally = WorkerTally()
         try:

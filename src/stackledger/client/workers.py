@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from stackledger.client.components import ComponentClient
 from stackledger.client.keys import KeyClient
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stackledger.workers.fleet.broker.topology import Topology
     from stackledger.workers.fleet.joining import Join
     from stackledger.workers.fleet.protocol.messages import Doing, Present, Role
-    from stackledger.workers.fleet.telling import Tell
     from stackledger.workers.fleet.trust.keys import SigningKey
 
 _OPENS_THE_LOG = "PGPASSWORD"
@@ -77,19 +76,18 @@ class WorkerClient(ComponentClient, KeyClient):
         idle_timeout: float | None = None,
         liveness_file: Path | None = None,
         metrics: tuple[str, int] | None = None,
-        tell: Tell,
-        trouble: Tell | None = None,
-    ) -> None:
+        log_format: str = "text",
+    ) -> NoReturn:
         """Be a worker of this home's log, or of the one that a join file tells of, until a signal to stop comes.
 
         Or until there was nothing to do for `idle_timeout` seconds, if that is given.
-        With a join file nothing of this home is read but its keys, of which `key` names one. `tell` is given what a
-        person may want to know, line by line, `trouble` what of that is wrong, if it is to be told apart. `metrics` is
-        the host and the port at which Prometheus may ask. For the main thread of a process.
+        With a join file nothing of this home is read but its keys, of which `key` names one. `metrics` is the host and
+        the port at which Prometheus may ask. This process is another program from here on, and nothing of the present
+        one is left: what a person may want to know it writes to standard error, line by line, as text or as json.
         """
         from stackledger.workers.fleet.joining import read_join
         from stackledger.workers.fleet.metrics import Endpoint
-        from stackledger.workers.fleet.working import Service, chosen_queue, memory_limit, work
+        from stackledger.workers.fleet.working import Handed, Service, become, chosen_queue, memory_limit
 
         environment = dict(self._ledger.environment)
         if join_file is not None:
@@ -113,9 +111,16 @@ class WorkerClient(ComponentClient, KeyClient):
             idle_timeout=idle_timeout,
             alive=liveness_file,
             metrics=metrics and Endpoint(*metrics),
-            environment=join.environment_of_steps(config, environment),
         )
-        work(join, config, signer, service, home=self._ledger.home, tell=tell, trouble=trouble or tell)
+        handed = Handed(
+            join=join,
+            config=config,
+            key_id=signer.key_id,
+            service=service,
+            home=self._ledger.home,
+            log_format=log_format,
+        )
+        become(handed, join.environment_of_steps(config, environment))
 
     # Fleets
 

@@ -22,7 +22,7 @@ import msgpack
 
 from stackledger.domain.component_types import ComponentType
 from stackledger.domain.errors import ArtifactDamaged, PipelineError
-from stackledger.domain.events.runs import Kept, PinnedComponent
+from stackledger.domain.events.runs import Kept, PinnedComponent, Produced, Retry
 from stackledger.domain.names import quoted
 from stackledger.domain.ports import ArtifactStore
 from stackledger.domain.runs import FinishStep
@@ -46,7 +46,7 @@ from stackledger.workers.requirements import MissingRequirements, check_installe
 
 _MAX_RESULT = 48 * 1024
 """Bytes of an outcome: it goes through the broker in one message with more around it."""
-_KILLED_FIRST = "500"
+_KILLED_FIRST = b"500"
 
 
 class Found(NamedTuple):
@@ -60,7 +60,7 @@ class Found(NamedTuple):
 def load() -> None:
     """Load what every child needs, before it is forked."""
     importlib.import_module("stackledger.pipelines.pipeline")
-    for model in (Task, PinnedComponent, Success, Failure):
+    for model in (Task, PinnedComponent, Produced, Retry, Success, Failure):
         model.model_rebuild()
     # What the store of one machine needs others need as well, and no library of a cloud's is among it.
     local = catalogue.load(catalogue.find(ComponentType.ARTIFACT_STORE, "local"))
@@ -98,7 +98,7 @@ def _settle(folder: Path, settings: Settings) -> None:
     sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[assignment, misc]
     # Where memory runs out, the system takes the step rather than those who look after it.
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST, "ascii")
+        Path("/proc/self/oom_score_adj").write_bytes(_KILLED_FIRST)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if settings.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (settings.memory, settings.memory))

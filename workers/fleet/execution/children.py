@@ -10,14 +10,11 @@ import os
 import selectors
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgpack
 from pydantic import ValidationError
 
 from stackledger.domain.errors import LogBusy
@@ -25,6 +22,7 @@ from stackledger.domain.events.runs import Kept
 from stackledger.eventlog.lock import FileLock
 from stackledger.workers.fleet.broker.told import Broke, Ended
 from stackledger.workers.fleet.execution.keeper import Settings, received, sent
+from stackledger.workers.fleet.execution.nursery import Nursery, begun
 from stackledger.workers.fleet.execution.room import trouble_with
 from stackledger.workers.fleet.protocol.messages import Failure, Success, Task
 from stackledger.workers.fleet.protocol.ports import Unable
@@ -49,7 +47,8 @@ class WarmChildren:
     """The children of one worker. `tell` is called by a thread of their own, and has to return at once.
 
     `home` is the worker's; archives of code are kept there. Steps find themselves in `environment`; the spans that they
-    make go to `tracing`. See Settings for the others.
+    make go to `tracing`. `nursery` is the one to begin with, if there is one in that environment. See Settings for the
+    others.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class WarmChildren:
         term_seconds: float = 2.0,
         environment: Mapping[str, str] = os.environ,
         tracing: Tracing | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         self._tell = tell
         self._tracing = tracing
@@ -75,7 +75,7 @@ class WarmChildren:
         self._selector = selectors.DefaultSelector()
         self._alarm, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._nursery, self._control = self._begun_nursery()
+        self._nursery = nursery or begun(self._environment)
         self._slots = {number: _Slot(number, self._new_link(number)) for number in range(slots)}
         self._thread = threading.Thread(target=self._hear, name="children", daemon=True)
         self._thread.start()
@@ -126,8 +126,7 @@ class WarmChildren:
             while received(slot.link) is not None:
                 pass
             slot.link.close()
-        self._control.close()
-        self._nursery.wait()
+        self._nursery.close()
         self._selector.close()
         self._scratch.remove()
 
@@ -135,31 +134,15 @@ class WarmChildren:
         with contextlib.suppress(OSError):  # its keeper is gone, and that is heard next
             sent(self._slots[slot].link, *message)
 
-    def _begun_nursery(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            nursery = subprocess.Popen(  # noqa: S603 - ourselves; -P keeps modules of the working directory out
-                [sys.executable, "-P", "-m", "stackledger.workers.fleet.execution.nursery", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,
-                env=self._environment,
-                cwd=self._scratch.path,
-                start_new_session=True,
-            )
-        return nursery, ours
-
     def _new_link(self, number: int) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = msgpack.packb(self._settings)
         with theirs:
             try:
-                socket.send_fds(self._control, [request], [theirs.fileno()])
+                self._nursery.ask(theirs, self._settings)
             except OSError:  # somebody killed the nursery
-                self._control.close()
-                self._nursery.wait()
-                self._nursery, self._control = self._begun_nursery()
-                socket.send_fds(self._control, [request], [theirs.fileno()])
+                self._nursery.close()
+                self._nursery = begun(self._environment)
+                self._nursery.ask(theirs, self._settings)
         self._selector.register(ours, selectors.EVENT_READ, number)
         return ours
 

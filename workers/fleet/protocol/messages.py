@@ -407,6 +407,13 @@ def _unpacked(data: bytes) -> Any:
         raise MessageRefused("It is not msgpack.") from error
 
 
+def load() -> None:
+    """Make what messages are checked by, which is made at its first use otherwise."""
+    _adapter()
+    for model in SENDERS:
+        model.model_rebuild()
+
+
 @cache
 def _adapter() -> TypeAdapter[Message]:
     return TypeAdapter(Annotated[Message, Field(discriminator="kind")])
