@@ -29,7 +29,9 @@ def test_stacks_are_found_by_the_flavor_of_any_of_their_components(tmp_path: Pat
     assert names("stack", "list", "--flavor=sqlite") == ["counted"]
     assert names("stack", "list", "--flavor=local") == ["default", "plain", "counted"]
     assert names("stack", "list", "--flavor=local", "--name=contains:n") == ["plain", "counted"]
-    assert names("stack", "list", "--flavor=s3") == []
+    assert names("stack", "list", "--flavor=s3") == names("artifact-store", "list", "--flavor=S3") == []
+    assert names("stack", "list", "--flavor=SQLite") == ["counted"]
+    assert names("metadata-store", "list", "--flavor=SQLITE") == ["runs"]
     assert stackledger("stack", "update", "counted", "--label=a=b").status == 0
     assert stackledger("stack", "remove-component", "counted", "-m").status == 0
     assert names("stack", "list", "--flavor=sqlite") == []

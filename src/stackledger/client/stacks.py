@@ -57,7 +57,10 @@ class StackClient(ComponentClient):
         if flavor and not found.total:
             from stackledger.flavors import catalogue  # takes longer than a query
 
-            catalogue.find(None, flavor, partial(self._read, registered_flavors, as_of))
+            name = catalogue.find(None, flavor, partial(self._read, registered_flavors, as_of)).name
+            if name != flavor:  # which is found ignoring case, as everywhere
+                named = filters | {"flavor": name}
+                return self.list_stacks(sort_by=sort_by, page=page, size=size, as_of=as_of, **named)
         return found
 
     def get_stack(
