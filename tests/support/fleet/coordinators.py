@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from stackledger.domain.event import Boundary, Context, Event, Recorded, item
 from stackledger.domain.events.log import LogCreated
@@ -36,7 +37,9 @@ from tests.support.fleet.world import ORCHESTRATOR, Pen, enrolled_keys
 
 SOMEBODY = Context("command", 1, "me", "here")
 ANY = (item("nobody", LogCreated),)
-STALE = 2.0
+SHORT = 2.0
+"""Seconds, for a test of what a coordinator does that is not heard or hears nothing; a busy machine takes as much."""
+PATIENT = 30.0
 
 
 class LogOfProcesses:
@@ -65,7 +68,9 @@ class LogOfProcesses:
 class CoordinatorProcess:
     """A process that coordinates; what it says is in a file."""
 
-    def __init__(self, fleet: FleetOfProcesses, name: str, folder: Path, url: str) -> None:
+    def __init__(
+        self, fleet: FleetOfProcesses, name: str, folder: Path, url: str, *, stale: float, without_broker: float
+    ) -> None:
         self.log_file = folder / f"{name}-{len(list(folder.glob(f'{name}-*.log')))}.log"
         settings = {
             "url": url,
@@ -74,6 +79,8 @@ class CoordinatorProcess:
             "log_id": fleet.log_id,
             "name": name,
             "views": str(folder / f"views-{name}.db"),
+            "stale": stale,
+            "without_broker": without_broker,
         }
         with self.log_file.open("wb") as output:
             self.process = subprocess.Popen(
@@ -92,11 +99,11 @@ class CoordinatorProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(60)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def freeze(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
@@ -117,9 +124,14 @@ class FleetOfProcesses(RealFleet):
         for _ in range(2):
             self._member("coordinator")
 
-    def coordinating(self, number: int = 0, url: str = "") -> CoordinatorProcess:
+    def coordinating(
+        self, number: int = 0, url: str = "", *, stale: float = PATIENT, without_broker: float = PATIENT
+    ) -> CoordinatorProcess:
         """Start one of two coordinators, with another way to the broker if one is given."""
-        process = CoordinatorProcess(self, f"coordinator-{number}", self.folder, url or self.url)
+        name = f"coordinator-{number}"
+        process = CoordinatorProcess(
+            self, name, self.folder, url or self.url, stale=stale, without_broker=without_broker
+        )
         self.processes.append(process)
         return process
 
@@ -141,7 +153,7 @@ def fleet_of_processes(url: str, where: Where, folder: Path) -> Iterator[FleetOf
         yield fleet
 
 
-def main(settings: dict[str, str]) -> None:
+def main(settings: dict[str, Any]) -> None:
     """Be a coordinator."""
     where = Path(settings["where"]) if settings["is_file"] else settings["where"]
 
@@ -153,7 +165,9 @@ def main(settings: dict[str, str]) -> None:
     post = Post(
         topology=Topology(settings["log_id"], ORCHESTRATOR, ("default",)),
         seat=(
-            FileSeat(where, ORCHESTRATOR) if isinstance(where, Path) else PostgresSeat(where, ORCHESTRATOR, stale=STALE)
+            FileSeat(where, ORCHESTRATOR)
+            if isinstance(where, Path)
+            else PostgresSeat(where, ORCHESTRATOR, stale=settings["stale"])
         ),
         open_runs=open_runs,
         context=lambda: SOMEBODY,
@@ -162,7 +176,7 @@ def main(settings: dict[str, str]) -> None:
         signer=Pen(settings["name"]),
         verifier=enrolled_keys,
         pace=PACE,
-        without_broker=1.0,
+        without_broker=settings["without_broker"],
     )
     inbox: Inbox = SimpleQueue()
 
