@@ -44,7 +44,6 @@ command line; anything else is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Self
 
@@ -54,6 +53,8 @@ from stackledger.domain.wording import listed
 
 def near_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
     """Return the known names that somebody who typed `name` may have meant, best first; what it begins is near too."""
+    import difflib  # only for mistakes
+
     by_fold = {candidate.casefold(): candidate for candidate in known}
     typed = name.casefold()
     close = difflib.get_close_matches(typed, by_fold, n=most, cutoff=0.6)

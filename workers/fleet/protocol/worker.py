@@ -314,10 +314,11 @@ class Worker:
         if isinstance(result, Unable):
             self._rest_from(result.why)
             self._say_given_back(work)
+            self._go_on_all()
         else:
             self._rest = 0.0
             self._conclude(work, result, log)
-        self._go_on_all()
+            self._go_on(slot)
 
     def tick(self) -> None:
         """Look at the clocks; to be called a few times a second."""
