@@ -53,7 +53,7 @@ def start(
     max_steps: Annotated[
         int,
         typer.Option("--max-steps-per-process", metavar="N", min=1, help="After so many steps a child is made anew."),
-    ] = 100,
+    ] = 1_000,
     memory: Annotated[
         str | None,
         typer.Option("--memory", metavar="SIZE", help="The most a step's process may have, as 8GB or 512MiB."),

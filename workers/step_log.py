@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -61,6 +60,7 @@ class StepLog:
         """Take no more text after this; return what waited, by source, and can be shown now."""
         with _mutex:
             rests = {name: source.rest() for name, source in self._sources.items()}
+            self._sources = {}
             # Together, so that two of them do not make a secret.
             self._add(self._redactor.redacted("".join(rests.values()) + self._last))
             self._end()
@@ -95,8 +95,8 @@ class StepLog:
 _writing: ContextVar[StepLog | None] = ContextVar("stackledger_step_log", default=None)
 _installing = threading.Lock()
 # CPython before 3.14 does not hold the stream that a `print` of another thread is just writing to (gh-130163): were a
-# tee freed with its step, such a thread would crash the process.
-_taken_away: deque[Tee] = deque(maxlen=100)
+# tee freed, such a thread would crash the process. So none is, for as long as that may take; they are small.
+_taken_away: list[Tee] = []
 
 
 class Tee:
@@ -105,6 +105,8 @@ class Tee:
     Once the log is closed, only the stream is left. Where runs of several threads go on at once, tees stand in a row,
     and each step's text goes to its own log; that of threads which steps started, whose step cannot be told, to all.
     """
+
+    __slots__ = ("_show", "log", "shown", "source")
 
     def __init__(self, shown: TextIO | None, log: StepLog, source: str, show: Callable[[TextIO, str], None]) -> None:
         self.shown = shown

@@ -122,7 +122,7 @@ def test_metrics_tell_what_a_coordinator_and_a_worker_do(
     events = coordinator.value("coordinator_events_appended_total")
     assert appends is not None
     assert events is not None
-    assert events >= 7  # three queued, three succeeded, and the run
+    assert events >= 4  # three succeeded, and the run; who began it had queued the steps
     assert appends <= events
     coordinator.comes_to(fleet.client().log_stats()["position"], "coordinator_log_position")
     worker.comes_to(0, "worker_slots_busy")

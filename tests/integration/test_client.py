@@ -184,9 +184,9 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[StackledgerError], str]] = 
     "a filter that a list has not": (
         lambda c: c.list_stacks(nmae="x"),
         UsageError,
-        "mean 'name'.*name, owner, label",
+        "mean 'name'.*name, owner, flavor, label",
     ),
-    "a filter of another list": (lambda c: c.list_stacks(flavor="x"), UsageError, "no filter 'flavor'"),
+    "a filter of another list": (lambda c: c.list_stacks(pipeline="x"), UsageError, "no filter 'pipeline'"),
     "a filter of runs": (lambda c: c.list_pipeline_runs(pipline="x"), UsageError, "Did you mean 'pipeline'"),
     "a filter of pipelines": (lambda c: c.list_pipelines(owner="x"), UsageError, "no filter 'owner'"),
     "a filter of artifacts": (lambda c: c.list_artifacts(steps="x"), UsageError, "Did you mean 'step'"),

@@ -58,7 +58,7 @@ class Service(NamedTuple):
     queue: str
     slots: int
     grace: float = GRACE
-    max_steps: int = 100
+    max_steps: int = 1_000
     memory: int = 0
     step_timeout: float | None = None
     idle_timeout: float | None = None

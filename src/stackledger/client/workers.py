@@ -70,7 +70,7 @@ class WorkerClient(ComponentClient, KeyClient):
         queue: str | None = None,
         slots: int | None = None,
         grace: float = 25.0,
-        max_steps: int = 100,
+        max_steps: int = 1_000,
         memory: str | None = None,
         step_timeout: float | None = None,
         idle_timeout: float | None = None,

@@ -53,7 +53,7 @@ class Settings(NamedTuple):
 
     home: str
     scratch: str
-    max_steps: int = 100
+    max_steps: int = 1_000
     memory: int = 0
     log_bytes: int = 4 * 1024 * 1024
     term_seconds: float = 2.0
