@@ -150,6 +150,8 @@ def _run(number: int, stack: dict[str, Any], components: dict[str, list[dict[str
                     "retry": {"max_retries": 0, "delay": 0.0, "backoff": 1.0},
                     "queue": "default",
                     "timeout": None,
+                    "requirements": [],
+                    "kept_parameters": None,
                 }
                 for index, step in enumerate(_STEPS)
             ],

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from msgpack import unpackb
 
 from bench.__main__ import measures, row
 from bench.figures import Figure, Pair, paired, process_environment, rate, took
+from bench.histories import write_log
+from stackledger.eventlog.codec import decode, encode
+from stackledger.eventlog.reader import SQLiteReader
 
 
 def test_two_things_are_measured_in_turns_after_one_round_that_does_not_count() -> None:
@@ -44,3 +50,15 @@ def test_measured_processes_use_bytecode_and_none_of_our_settings(monkeypatch: p
 def test_an_unknown_benchmark_is_told_with_those_there_are() -> None:
     with pytest.raises(SystemExit, match=r"No benchmark is called nothing. There are: .*commands"):
         measures(["nothing"])
+
+
+def test_the_history_that_is_measured_has_events_as_they_are_written_today(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.db", 2_000)
+    types = set()
+    with closing(SQLiteReader(tmp_path / "log.db")) as reader:
+        for stored in reader.scan():
+            recorded = decode(stored)
+            types.add(stored.type)
+            assert stored.type == recorded.event.TYPE
+            assert unpackb(encode(recorded.event, recorded.envelope)) == unpackb(stored.data)
+    assert {"stack.updated/1", "run.started/3", "step.failed/2"} <= types
