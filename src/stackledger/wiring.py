@@ -168,8 +168,12 @@ class Ledger:
                 if self._id_in_log() is None:
                     self._begin_log()
                 log_id = self._id_in_log()
+            if log_id is None:
+                raise self.replaced()  # somebody who cleans up here took it away again
         if log_id is None:
-            raise LogError(f"The log {self.reader.name} is empty, and it should not be.")
+            raise LogError(
+                f"The log {self.reader.name} is empty.", hint="Whoever looks after it begins it: stackledger log create"
+            )
         return log_id
 
     @property
