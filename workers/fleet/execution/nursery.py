@@ -135,6 +135,9 @@ def _serve(control: socket.socket) -> NoReturn:
             continue
         data, descriptors, _, _ = asked
         if not data:
+            # A keeper's link is closed a moment before it is gone, and who waits for this end waits for theirs.
+            for pid in keepers:
+                os.waitpid(pid, 0)
             os._exit(0)
         link = socket.socket(fileno=descriptors[0])
         pid = os.fork()
