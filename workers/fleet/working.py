@@ -25,6 +25,7 @@ from stackledger.workers.fleet.broker.loops import run_worker_loop
 from stackledger.workers.fleet.broker.told import Inbox
 from stackledger.workers.fleet.broker.worker_line import WorkerLine
 from stackledger.workers.fleet.execution.children import WarmChildren
+from stackledger.workers.fleet.execution.keeper import MAX_STEPS
 from stackledger.workers.fleet.execution.nursery import Nursery
 from stackledger.workers.fleet.joining import Join
 from stackledger.workers.fleet.liveness import LifeSign, life_sign
@@ -58,7 +59,7 @@ class Service(NamedTuple):
     queue: str
     slots: int
     grace: float = GRACE
-    max_steps: int = 1_000
+    max_steps: int = MAX_STEPS
     memory: int = 0
     step_timeout: float | None = None
     idle_timeout: float | None = None

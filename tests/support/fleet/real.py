@@ -23,12 +23,12 @@ from stackledger.domain.errors import BrokerError
 from stackledger.domain.event import Boundary, Event
 from stackledger.domain.events.fleet import KeyEnrolled, KeyRole, RunCancelled
 from stackledger.domain.events.runs import (
-    Code,
     PlannedStep,
     RunFailed,
     RunStarted,
     RunSucceeded,
 )
+from stackledger.domain.runs import START_RUN
 from stackledger.workers.fleet.broker.address import BrokerAddress
 from stackledger.workers.fleet.broker.coordinator_line import CoordinatorLine
 from stackledger.workers.fleet.broker.loops import run_coordinator_loop, run_worker_loop
@@ -48,11 +48,11 @@ from tests.support.fleet.network import Killed
 from tests.support.fleet.world import (
     ORCHESTRATOR,
     ROOT,
-    STACK,
     Pen,
     enrolled_keys,
     outputs_of,
     signed,
+    start,
     trust_list,
 )
 from tests.support.proxy import Proxy, proxy_to
@@ -292,18 +292,7 @@ class RealFleet:
 
     def submit(self, steps: Sequence[PlannedStep]) -> str:
         run_id = self.new_id()
-        started = RunStarted(
-            run_id=run_id,
-            name=run_id,
-            pipeline="p",
-            stack=STACK,
-            code=Code(digest="", commit=None, dirty=False),
-            parameters={},
-            steps=tuple(steps),
-            environment={},
-            retry_of=None,
-        )
-        self.log.append([started])
+        self.log.append(START_RUN.decide(start(run_id, steps), {}))
         return run_id
 
     # What is seen

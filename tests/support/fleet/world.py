@@ -462,16 +462,7 @@ class World:
 
     def submit(self, steps: Sequence[PlannedStep]) -> str:
         run_id = self.new_id()
-        command = StartRun(
-            run_id=run_id,
-            name=run_id,
-            pipeline="p",
-            stack=STACK,
-            code=Code(digest="", commit=None, dirty=False),
-            parameters={},
-            steps=tuple(steps),
-            environment={},
-        )
+        command = start(run_id, steps)
         decider = START_RUN if self.random.random() < self.leaving else START_ON_FLEET
         self.log.append(decider.decide(command, {}))
         if self.random.random() < 0.5:
@@ -559,6 +550,19 @@ class World:
         plan = next(step for step in self.log.began[ref.run_id].steps if step.name == ref.step)
         done = self.log.succeeded[ref.run_id]
         assert done >= set(plan.upstream), f"{ref.step} began before its parents had succeeded"
+
+
+def start(run_id: str, steps: Sequence[PlannedStep]) -> StartRun:
+    return StartRun(
+        run_id=run_id,
+        name=run_id,
+        pipeline="p",
+        stack=STACK,
+        code=Code(digest="", commit=None, dirty=False),
+        parameters={},
+        steps=tuple(steps),
+        environment={},
+    )
 
 
 def planned(name: str, *parents: str, retries: int = 2) -> PlannedStep:

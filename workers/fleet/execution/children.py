@@ -21,7 +21,7 @@ from stackledger.domain.errors import LogBusy
 from stackledger.domain.events.runs import Kept
 from stackledger.eventlog.lock import FileLock
 from stackledger.workers.fleet.broker.told import Broke, Ended
-from stackledger.workers.fleet.execution.keeper import Settings, received, sent
+from stackledger.workers.fleet.execution.keeper import MAX_STEPS, Settings, received, sent
 from stackledger.workers.fleet.execution.nursery import Nursery, begun
 from stackledger.workers.fleet.execution.room import trouble_with
 from stackledger.workers.fleet.protocol.messages import Failure, Success, Task
@@ -57,7 +57,7 @@ class WarmChildren:
         slots: int,
         tell: Callable[[Ended | Broke], object],
         *,
-        max_steps: int = 1_000,
+        max_steps: int = MAX_STEPS,
         memory: int = 0,
         log_bytes: int = 4 * 1024 * 1024,
         term_seconds: float = 2.0,

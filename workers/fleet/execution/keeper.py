@@ -38,6 +38,8 @@ from stackledger.workers.fleet.execution.attempt_log import AttemptLog
 from stackledger.workers.fleet.execution.processes import adopt_orphans, die_with, kill_descendants, others_than
 from stackledger.workers.fleet.execution.room import trouble_with
 
+MAX_STEPS = 1_000
+"""How many steps a child executes: what each leaves behind is bounded, and hardly any waits for a new child."""
 _MAX_MESSAGE = 256 * 1024
 _CHUNK = 64 * 1024
 _MOST_AT_ONCE = 1024 * 1024
@@ -53,7 +55,7 @@ class Settings(NamedTuple):
 
     home: str
     scratch: str
-    max_steps: int = 1_000
+    max_steps: int = MAX_STEPS
     memory: int = 0
     log_bytes: int = 4 * 1024 * 1024
     term_seconds: float = 2.0
